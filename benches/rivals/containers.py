@@ -93,7 +93,7 @@ class Plugin:
         self.child.terminate()
         self.child.wait()
         for name in subprocess.run([self.dvc, "volume", "ls", "-q"], env=self.env, capture_output=True, text=True).stdout.split():
-            subprocess.run([self.dvc, "volume", "rm", "--discard", name], env=self.env, capture_output=True)
+            subprocess.run([self.dvc, "volume", "rm", "--no-trash", name], env=self.env, capture_output=True)
 
 
 def until(found, seconds=120):

@@ -157,8 +157,13 @@ impl Gc<'_> {
     }
 
     fn roots(&self, loose: &LooseRoots<'_>) -> Result<Roots> {
-        let GcOptions { keep_log, time, .. } = *self.options;
-        Roots::read(self.repo, &self.logs, keep_log, time, loose)
+        let GcOptions {
+            keep_log,
+            purged_until,
+            time,
+            ..
+        } = *self.options;
+        Roots::read(self.repo, &self.logs, keep_log, purged_until, time, loose)
     }
 
     /// Marks, plans, copies and gives up. Returns whether anything changed.

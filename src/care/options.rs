@@ -19,6 +19,9 @@ pub struct GcOptions {
     pub keep_trash: Duration,
     /// Forgotten versions to which `keep_trash` does not apply.
     pub at_once: BTreeSet<Id>,
+    /// In a dry run: files of worktrees that were moved to the trash until then, in seconds since
+    /// 1970, do not count, because a run removes them from the trash first.
+    pub purged_until: Option<i64>,
     /// How long versions that a ref named earlier keep all their objects, so that `undo` can return
     /// to them.
     pub keep_log: Duration,

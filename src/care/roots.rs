@@ -11,6 +11,7 @@ use crate::error::{Kind, Result};
 use crate::format::refentry::RefEntry;
 use crate::model::entry::Time;
 use crate::model::id::{Id, ObjectKind};
+use crate::model::refname::RefKind;
 use crate::repo::Repo;
 use crate::repo::gclog::GcState;
 use crate::repo::refs::value_of;
@@ -45,11 +46,13 @@ pub struct Roots {
 
 impl Roots {
     /// Reads all refs, including deleted ones. Entries of their logs count while they are younger
-    /// than `keep_log`.
+    /// than `keep_log`. Files of worktrees that are in the trash since `purged_until` or earlier do
+    /// not count.
     pub(super) fn read(
         repo: &Repo,
         logs: &RefLogs,
         keep_log: Duration,
+        purged_until: Option<i64>,
         now: Time,
         loose: &LooseRoots<'_>,
     ) -> Result<Self> {
@@ -58,11 +61,19 @@ impl Roots {
         for log in logs.read(repo)? {
             // Fences and first entries repeat the value.
             let moves = || log.entries.iter().filter(|entry| entry.old != entry.new);
-            if let Some(tip) = moves().next().and_then(value_of) {
-                tips.insert(tip);
-                all.insert(tip);
+            match (moves().next().and_then(value_of), purged_until) {
+                (Some(list), Some(until)) if log.kind == RefKind::Trash => {
+                    all.extend(younger(repo, &list, until)?);
+                }
+                (Some(tip), _) => {
+                    tips.insert(tip);
+                    all.insert(tip);
+                }
+                (None, _) => {}
             }
-            for entry in moves().filter(|entry| entry.time > since) {
+            // Files that left the trash of a worktree are not needed any more.
+            let is_kept = |entry: &&RefEntry| entry.time > since && log.kind != RefKind::Trash;
+            for entry in moves().filter(is_kept) {
                 all.extend(values(entry));
                 let until = entry.time.saturating_add_unsigned(keep_log.as_secs());
                 logged.extend(values(entry).map(|id| (id, until)));
@@ -149,6 +160,13 @@ impl Roots {
             .chain(self.loose.iter().map(|root| root.id))
             .collect()
     }
+}
+
+/// Returns the commits of a list of files of a worktree that are younger than `until`.
+fn younger(repo: &Repo, list: &Id, until: i64) -> Result<Vec<Id>> {
+    let mut all = repo.commit(list)?.parents;
+    all.retain(|id| repo.commit(id).map_or(true, |kept| kept.time.secs > until));
+    Ok(all)
 }
 
 /// Returns the value before an entry, to which `undo` goes back, and the value after the entry.

@@ -186,6 +186,7 @@ impl Generated {
             grace: Duration::ZERO,
             keep_trash: Duration::ZERO,
             at_once: BTreeSet::new(),
+            purged_until: None,
             keep_log: Duration::ZERO,
             limits: PlanLimits {
                 unused_share,

@@ -108,6 +108,7 @@ pub fn measure(
         repo,
         &RefLogs::default(),
         times.keep_log,
+        None,
         times.now,
         &|| Ok(held.clone()),
     )?;

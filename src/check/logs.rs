@@ -290,7 +290,8 @@ impl Log {
     }
 
     /// Adds the current value, and older values whose entries are not older than `collected`, the
-    /// time of the last garbage collection in seconds since 1970.
+    /// time of the last garbage collection in seconds since 1970. Older values of the trash of a
+    /// worktree do not count.
     fn roots(&self, roots: &mut Vec<Root>, collected: i64) {
         for (n, entry) in self.entries.iter().rev() {
             // An entry without a new value deletes the ref, so there is no version to check.
@@ -303,8 +304,10 @@ impl Log {
                 id,
                 current: *n == self.last,
             };
-            // The newest value is needed in any case. Older values may have been deleted by the gc.
-            roots.extend(Some(root).filter(|root| root.current || entry.time > collected));
+            // The newest value is needed in any case. Older values may have been deleted by the gc,
+            // which does not keep those of a trash at all.
+            let is_kept = entry.time > collected && self.kind != RefKind::Trash;
+            roots.extend(Some(root).filter(|root| root.current || is_kept));
         }
     }
 }

@@ -89,6 +89,7 @@ pub(super) fn reaches(
 fn name_of(roots: &[Root], root: usize, ordinal: Option<u64>, id: &Id) -> String {
     let short = id.short();
     match (roots.get(root), ordinal) {
+        (Some(r), _) if r.kind == RefKind::Trash => format!("{short} (in the trash)"),
         (Some(r), Some(n)) if r.current && r.kind != RefKind::Tag => format!("{}@v{n}", r.name),
         (Some(r), _) if r.current && r.id == *id => r.name.clone(),
         (Some(r), _) if !r.current => format!("{short} (in the log of {})", r.name),

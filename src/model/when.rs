@@ -235,6 +235,21 @@ impl fmt::Display for When {
     }
 }
 
+/// Formats a time as `20261130T110000Z`. A time that does not fit into four digits of a year counts
+/// as the nearest one that does.
+pub fn compact_utc(secs: i64) -> String {
+    const LAST: i64 = 253_402_207_200;
+    let time = jiff::Timestamp::from_second(secs.clamp(0, LAST)).unwrap_or_default();
+    time.strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
+/// Parses the format of [`compact_utc`]; returns seconds since 1970.
+pub fn parse_compact_utc(text: &str) -> Option<i64> {
+    let time = DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
+    let zoned = time.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(zoned.timestamp().as_second())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -77,10 +77,10 @@ impl Failure for MountError {
                 let dvc = format!("dvc --repo {}", repository.display());
                 Some(format!(
                     "run `{dvc} mount {version} DIR` to continue with these changes, choose another overlay with `--name`, \
-                     or run `{dvc} umount --discard {name}` to discard the changes"
+                     or run `{dvc} umount --discard {name}` to move the changes to the trash"
                 ))
             }
-            Self::Dirty => Some("commit the changes, or discard them with `-f`".to_owned()),
+            Self::Dirty => Some("commit the changes, or move them to the trash with `-f`".to_owned()),
             Self::PassthroughWriter => {
                 Some("stop the program that has the file open for writing, or mount with `--live`".to_owned())
             }

@@ -5,39 +5,38 @@
 //! in use.
 
 mod in_mount;
+mod keep;
 mod options;
 mod placed;
 
-pub use options::{CheckoutError, CheckoutOptions, CheckoutReport};
+pub(in crate::ops) use keep::{BASE, OVERLAY, WORKTREE, WORKTREE_HEX};
+pub use options::{CheckoutError, CheckoutOptions, CheckoutReport, KeptFiles};
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::collections::BTreeSet;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use crate::checkout::error::ReadError;
 use crate::checkout::in_use;
 use crate::checkout::patch::apply::{PatchOptions, patch};
-use crate::checkout::patch::journal::{Goal, Interrupted, Journal, Lock};
+use crate::checkout::patch::journal::{Goal, Journal, Lock};
 use crate::checkout::patch::{apply, change};
 use crate::checkout::restore::report::RestoreReport;
 use crate::checkout::restore::whole::{RestoreOptions, restore};
 use crate::checkout::verify::verify;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::model::entry::{Entry, Meta, Node};
+use crate::model::entry::{Meta, Node};
 use crate::model::id::Id;
 use crate::model::path;
 use crate::model::refname::{RefKind, RefName};
 use crate::model::revision::Revision;
 use crate::model::tree::LinkTable;
 use crate::observe::Observer;
-use crate::query::compare::{Letter, TreeChange, compare};
+use crate::query::compare::TreeChange;
 use crate::query::forgotten::ensure_readable;
 use crate::query::lazy;
-use crate::query::leftovers::CheckoutLeftovers;
 use crate::query::resolve::Resolver;
-use crate::query::unsaved::in_no_version;
 use crate::query::worktree::{forget_unrestored, look, remember_unrestored, worktree_number};
 use crate::refs::head::Head;
 use crate::refs::moves::RefMoveError;
@@ -49,6 +48,7 @@ use crate::snapshot::graft::graft;
 use crate::snapshot::output::Output;
 use crate::snapshot::walk::rules::{Ignores, Rules};
 use crate::sys::io_error::IoError;
+use keep::AtRisk;
 use options::planned;
 use placed::PlacedFiles;
 
@@ -108,6 +108,7 @@ pub fn checkout(
         done: RestoreReport::default(),
         planned: Vec::new(),
         wrong: 0,
+        kept: None,
     };
     match (&options.into, &context.mount) {
         (None, Some(mount)) if options.paths.is_empty() => in_mount::checkout(
@@ -118,6 +119,7 @@ pub fn checkout(
             resolver.head(),
             &check,
             report,
+            observer,
         ),
         (None, _) => in_place(
             context,
@@ -416,19 +418,23 @@ fn in_place(
     let removes = options.paths.is_empty() && !options.keep_extra || options.delete;
     let mut changes = planned(repo, Some(&now.tree), &target, &options.paths)?;
     changes.retain(|c| removes || c.new.is_some());
+    let at_risk = AtRisk {
+        context,
+        repo,
+        scope: &options.paths,
+        base: head.base,
+        target: Some(target),
+        changes: &changes,
+        interrupted: interrupted.as_ref(),
+        now: &now.tree,
+    };
     if !options.force && !options.overwrite {
-        ensure_no_loss(
-            context,
-            repo,
-            options,
-            head,
-            &target,
-            &changes,
-            interrupted.as_ref(),
-            &now.tree,
-        )?;
+        at_risk.ensure_none()?;
     }
+    let keeps = options.force && !options.no_trash;
+    let unsaved = if keeps { at_risk.files()? } else { Vec::new() };
     let Some(lock) = lock else {
+        report.kept = KeptFiles::planned(&unsaved);
         report.planned = changes;
         return Ok(report);
     };
@@ -444,6 +450,7 @@ fn in_place(
         // Check before the journal begins, because the worktree counts as half checked out from
         // then on.
         apply::refuse_unfit(repo, &target, &context.worktree)?;
+        report.kept = keep::keep(context, repo, options, head, &unsaved, observer)?;
         let goal = goal(options, head, report.version);
         let into = interrupted
             .as_ref()
@@ -577,84 +584,4 @@ fn move_head(
     }
     repo.worktree(&context.worktree)?
         .save(report.branch.as_ref(), Some(&report.version))
-}
-
-/// Fails if the checkout would lose content that is in no version. Content is safe if the
-/// worktree's version, the target, or an older version has it, or if an interrupted checkout left
-/// it.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the check needs all that is known of the worktree"
-)]
-fn ensure_no_loss(
-    context: &Context,
-    repo: &Repo,
-    options: &CheckoutOptions,
-    head: &Head,
-    target: &Id,
-    changes: &[TreeChange],
-    interrupted: Option<&Interrupted>,
-    now: &Id,
-) -> Result<()> {
-    const SHOWN: usize = 5;
-    let base = match head.base {
-        Some(base) => Some(repo.commit_cached(&base)?.tree),
-        None => None,
-    };
-    let left = interrupted
-        .map(|i| CheckoutLeftovers::new(repo, &context.worktree, i))
-        .transpose()?;
-    let mut dirty = Vec::new();
-    let mut open = BTreeMap::new();
-    let mut note = |path: &[u8], now: Option<&Entry>| -> Result<()> {
-        // Files that are not touched cannot be lost.
-        let touched = changes.iter().any(|c| within_either(path, &c.path));
-        let is_left = || left.as_ref().map_or(Ok(false), |l| l.holds(path, now));
-        if touched && !path.is_empty() && !is_left()? {
-            match now {
-                Some(entry) => drop(open.insert(path.to_vec(), entry.clone())),
-                None => dirty.push(path.to_vec()),
-            }
-        }
-        Ok(())
-    };
-    compare(
-        repo,
-        base.as_ref(),
-        Some(now),
-        &options.paths,
-        &mut |change| {
-            let at = path::split(&change.path).unwrap_or_default();
-            // The entries of a directory are compared separately.
-            let is_place =
-                change.new.as_ref().is_some_and(Entry::is_dir) && change.letter != Letter::Type;
-            let gone = change.new.is_none() && change.from.is_none();
-            // If only the other hard links of a file changed, no content is lost.
-            let relinked = matches!((&change.old, &change.new), (Some(a), Some(b)) if a.meta == b.meta && a.node == b.node);
-            let same = match &change.new {
-                Some(new) => repo.find(target, &at)?.as_ref() == Some(new),
-                None => false,
-            };
-            if !(is_place || same || gone || relinked) {
-                note(&change.path, change.new.as_ref())?;
-            }
-            Ok(ControlFlow::Continue(()))
-        },
-    )?;
-    // The recorded version of the worktree may be wrong or missing, so search other versions too.
-    if !open.is_empty() {
-        let tips: Vec<Id> = head.base.into_iter().collect();
-        dirty.extend(in_no_version(repo, &tips, now, &options.paths, open, false)?.into_keys());
-        dirty.sort();
-    }
-    if dirty.is_empty() {
-        return Ok(());
-    }
-    let more = dirty.len().saturating_sub(SHOWN);
-    let paths = dirty
-        .iter()
-        .take(SHOWN)
-        .map(|path| path::display(path))
-        .collect();
-    Err(CheckoutError::Dirty { paths, more }.into())
 }

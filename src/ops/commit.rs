@@ -8,7 +8,7 @@ mod seal;
 pub use error::CommitError;
 pub use options::{CommitOptions, RunningDatabase, StreamOptions};
 pub use seal::CommitReport;
-pub(in crate::ops) use seal::{CommitTarget, checked_path, output, seal};
+pub(in crate::ops) use seal::{CommitTarget, checked_path, dir_meta, output, seal};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +36,6 @@ use crate::sync::lease::renew_clone_lease;
 use crate::sync::state::RemoteState;
 use crate::sys::io_error::IoError;
 use error::QUIESCE_HINT;
-use seal::dir_meta;
 
 /// How often a commit repeats its snapshot because a gc has collected objects on which it relied.
 const REPEATS: u32 = 4;

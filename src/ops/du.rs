@@ -78,6 +78,8 @@ pub struct RepositoryUse {
     pub ref_bytes: u64,
     /// Bytes of the catalogue and of other local state.
     pub state_bytes: u64,
+    /// Bytes of overlays and volumes in the trash.
+    pub trash_bytes: u64,
 }
 
 /// The bytes of all packs by the reason why they are kept.
@@ -232,6 +234,11 @@ fn repository_use(repo: &Repo) -> Result<RepositoryUse> {
                 sum.state_bytes += repo
                     .as_local()
                     .map_or(0, |_| on_disk(&repo.path().join(OVERLAYS)))
+            }
+            layout::TRASH_LOCAL => {
+                sum.trash_bytes += repo
+                    .as_local()
+                    .map_or(0, |_| on_disk(&repo.path().join(layout::TRASH_LOCAL)))
             }
             name if listed.is_dir => sum.state_bytes += below(repo, name)?.bytes,
             _ => sum.state_bytes += listed.len,

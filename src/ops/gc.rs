@@ -1,15 +1,18 @@
 //! `gc`: deletes data that no version needs, and data that can be rebuilt.
 
 mod options;
+mod purge;
 mod roots;
 mod status;
 
 pub use options::CollectOptions;
+pub use purge::PurgeReport;
 use roots::holder_of;
 pub(in crate::ops) use roots::{lease_roots, loose_roots};
 pub(in crate::ops) use status::repository_usage;
 pub use status::{GcStatus, HeldVersion, LeaseUsage, status};
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -25,6 +28,7 @@ use crate::repo::writers::RunningWriters;
 use crate::repo::{OpenOptions, Repo};
 use crate::sys::clock;
 use crate::sys::io_error::IoError;
+use purge::{due_overlays, purge};
 
 /// The size of the cache before and after a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,14 +100,23 @@ pub fn ensure_no_writers(context: &Context) -> Result<()> {
 /// Limit on the decompressed frames in memory, in bytes. A collection reads most frames only once.
 const FRAME_CACHE_BYTES: usize = 16 << 20;
 
-/// Deletes data that no version of the local repository needs. `run` is the directory with the
-/// notes of mounts.
+/// The result of a garbage collection.
+#[derive(Clone, Debug, Default)]
+pub struct CollectReport {
+    /// The packs that were planned, copied and deleted.
+    pub packs: GcReport,
+    /// The entries that were removed from the local trash before.
+    pub purged: PurgeReport,
+}
+
+/// Deletes data that no version of the local repository needs, after it has removed expired entries
+/// from the local trash. `run` is the directory with the notes of mounts.
 pub fn collect(
     context: &Context,
     run: &Path,
     options: &CollectOptions,
     observer: &dyn Observer,
-) -> Result<GcReport> {
+) -> Result<CollectReport> {
     let mut context = context.clone();
     let frames = &mut context.open.frame_cache_bytes;
     *frames = (*frames).min(FRAME_CACHE_BYTES);
@@ -111,15 +124,29 @@ pub fn collect(
     let repo = context.repo()?;
     let local = repo.ensure_local()?;
     delete_ended_leases(&repo, options)?;
-    let mut report = crate::care::gc::collect(
+    let since = context
+        .now_secs()
+        .saturating_sub_unsigned(options.keep_local_trash.as_secs());
+    let purged = purge(context, &repo, since, options.dry_run, observer)?;
+    // A dry run leaves out what a run would remove from the trash first.
+    let due = if options.dry_run {
+        let due = due_overlays(&context.repository, since)?.into_iter();
+        due.map(|overlay| overlay.id).collect()
+    } else {
+        BTreeSet::new()
+    };
+    let mut packs = crate::care::gc::collect(
         &repo,
-        &|| loose_roots(context, &repo, run),
-        &gc_options(context, options, false, Duration::ZERO),
+        &|| loose_roots(context, &repo, run, &due),
+        &GcOptions {
+            purged_until: options.dry_run.then_some(since),
+            ..gc_options(context, options, false, Duration::ZERO)
+        },
         local.files(),
         observer,
     )?;
-    report.overlay_bytes = free_overlays(context, &repo, &report, options.dry_run, observer)?;
-    Ok(report)
+    packs.overlay_bytes = free_overlays(context, &repo, &packs, options.dry_run, observer)?;
+    Ok(CollectReport { packs, purged })
 }
 
 /// Deletes the leases that do not count any more, and records when this run first saw the others.
@@ -180,6 +207,7 @@ fn gc_options(
         grace: options.grace,
         keep_trash: options.keep_trash,
         at_once: options.at_once.clone(),
+        purged_until: None,
         keep_log: options.keep_log,
         limits: PlanLimits {
             unused_share: options.max_unused,

@@ -24,6 +24,7 @@ pub mod remote;
 pub mod show;
 pub mod status;
 pub mod tag;
+pub mod trash;
 pub mod umount;
 pub mod undo;
 pub mod unpack;

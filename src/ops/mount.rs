@@ -11,8 +11,10 @@ mod version;
 
 pub use options::{Hydrate, MountOptions, OVERLAYS, Show};
 pub use origin::{Unpushed, default_branch, follow_origin, keep_unpushed};
+pub(in crate::ops) use overlays::bytes_below;
 pub use overlays::{
-    Overlay, OverlayError, OverlayState, Salvaged, discard, has_overlay, overlays, salvage,
+    Discard, Overlay, OverlayError, OverlayState, Salvaged, discard, ensure_discardable,
+    has_overlay, overlays, salvage,
 };
 pub use plan::{MountPlan, PlannedOverlay, plan};
 pub use refusal::MountRefusal;

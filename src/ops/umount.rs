@@ -1,15 +1,17 @@
 //! `umount`: unmounts, and waits until all changes of a mount are on disk.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::error::{Failure, Kind, Result};
+use crate::error::{Error, Failure, Kind, Result, with_causes};
 use crate::mount::attach::{self, AttachError};
 use crate::mount::control::{ControlError, ControlRequest, MountClient, note};
 use crate::mount::health::{MountHealth, health};
 use crate::mount::processes::namespaces;
 use crate::observe::{Notice, NoticeLevel, Observer};
-use crate::ops::mount::{MountState, mounted_at};
+use crate::ops::mount::{MountState, has_overlay, mounted_at};
+use crate::repo::local_trash::LocalTrash;
+use crate::sys::clock;
 use crate::sys::mountinfo::Mounted;
 
 /// The interval at which `umount` checks whether other mount namespaces keep the mount, while it
@@ -21,25 +23,86 @@ const END_TIMEOUT: Duration = Duration::from_secs(300);
 /// Options of `umount`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UmountOptions {
-    /// Remove the overlay.
+    /// Move the overlay to the trash, if it has changes, or else remove it.
     pub discard: bool,
+    /// With `discard`, delete the overlay instead of moving it to the trash.
+    pub no_trash: bool,
     /// Detach the mount immediately, even if processes use it or its own process does not answer.
     pub force: bool,
 }
 
 /// Unmounts, and waits until the changes of the mount are on disk. If the mount is in use or its
-/// process does not answer, `force` detaches it without waiting.
+/// process does not answer, `force` detaches it without waiting. Returns the id of the discarded
+/// overlay in the trash.
 pub fn umount(
     run: &Path,
     at: &Path,
     options: UmountOptions,
     observer: &dyn Observer,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let mounted = mounted_at(at)?;
+    let overlay = DiscardedOverlay::of(run, &mounted, options);
     let cancelled = || observer.cancelled();
     let ended = MountClient::connect(run, &mounted)
-        .and_then(|client| stop(client.cancelled_by(&cancelled), &mounted, options));
-    let Err(e) = ended else { return Ok(()) };
+        .and_then(|client| stop(client.cancelled_by(&cancelled), &mounted, options, observer));
+    let Err(e) = ended else {
+        return Ok(overlay.and_then(|overlay| overlay.in_trash(observer)));
+    };
+    end_without_answer(&mounted, options, e, observer)?;
+    Ok(None)
+}
+
+/// The overlay of a mount that is unmounted with `discard`.
+struct DiscardedOverlay {
+    repository: PathBuf,
+    name: String,
+    since_secs: i64,
+}
+
+impl DiscardedOverlay {
+    fn of(run: &Path, mounted: &Mounted, options: UmountOptions) -> Option<Self> {
+        let note = note(run, mounted).filter(|note| !note.ephemeral)?;
+        Some(Self {
+            repository: note.repository,
+            name: note
+                .overlay
+                .filter(|_| options.discard && !options.no_trash)?,
+            since_secs: clock::now().secs,
+        })
+    }
+
+    /// Returns the entry into which the process of the mount has moved the overlay.
+    fn in_trash(self, observer: &dyn Observer) -> Option<String> {
+        // The mount is gone in any case, so a trash that cannot be listed is no error.
+        let entries = LocalTrash::of(&self.repository).list().unwrap_or_default();
+        let found = entries
+            .into_iter()
+            .filter(|entry| entry.name() == self.name && entry.time >= self.since_secs)
+            .max_by_key(|entry| entry.time);
+        if found.is_none() && has_overlay(&self.repository, &self.name) {
+            let message = format!(
+                "the overlay {0} could not be moved to the trash, so it stays, and its log says why; \
+                 `dvc umount --discard --no-trash {0}` deletes it",
+                self.name
+            );
+            observer.notice(Notice {
+                level: NoticeLevel::Warning,
+                path: Vec::new(),
+                message,
+            });
+        }
+        found.map(|entry| entry.id)
+    }
+}
+
+/// Detaches a mount whose process did not stop it, if the options and the error `e` allow that.
+fn end_without_answer(
+    mounted: &Mounted,
+    options: UmountOptions,
+    e: Error,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let at = &mounted.at;
     let (stuck, unknown, in_use) = match e.as_error().downcast_ref::<ControlError>() {
         Some(ControlError::Stuck { .. }) => (true, false, false),
         Some(ControlError::Refused {
@@ -57,7 +120,7 @@ pub fn umount(
         return Ok(attach::detach(at, true)?);
     }
     if options.force && (stuck || unknown || in_use) {
-        return force(&mounted, stuck, observer);
+        return force(mounted, stuck, observer);
     }
     let others = matches!(
         e.as_error().downcast_ref(),
@@ -86,13 +149,35 @@ pub fn umount(
 }
 
 /// Asks the process of the mount to stop, and waits until it has exited.
-fn stop(mut client: MountClient<'_>, mounted: &Mounted, options: UmountOptions) -> Result<()> {
-    // Changes that are discarded need not reach the process first.
+fn stop(
+    mut client: MountClient<'_>,
+    mounted: &Mounted,
+    options: UmountOptions,
+    observer: &dyn Observer,
+) -> Result<()> {
+    // Changes that are deleted need not reach the process first.
     if !options.discard {
         client.flush_kernel()?;
+    } else if !options.no_trash
+        && let Err(e) = client.flush_kernel()
+    {
+        if e.as_error().is::<ControlError>() {
+            return Err(e);
+        }
+        // A full disk must not keep a user from discarding changes.
+        let message = format!(
+            "the trash lacks data that cannot be written: {}",
+            with_causes(&e)
+        );
+        observer.notice(Notice {
+            level: NoticeLevel::Warning,
+            path: Vec::new(),
+            message,
+        });
     }
     client.request::<()>(&ControlRequest::Stop {
         discard: options.discard,
+        no_trash: options.no_trash,
     })?;
     let begun = Instant::now();
     while !client.wait_for_end(HOLDER_INTERVAL)? {

@@ -37,8 +37,9 @@ pub struct UndoReport {
     pub restored: RestoreReport,
     /// The reason of the undone change, such as `commit: nightly`.
     pub why: String,
-    /// The time of the undone change, in seconds since 1970.
+    /// The time of the undone change, in seconds since 1970, and nanoseconds.
     pub time: i64,
+    pub nanos: u32,
     /// The author of the undone change.
     pub who: String,
 }
@@ -105,6 +106,7 @@ pub fn undo(
             restored,
             why: forget.why,
             time: forget.time.0,
+            nanos: forget.time.1,
             who: forget.who,
         });
     }
@@ -114,6 +116,7 @@ pub fn undo(
         last.undone.time,
         last.undone.who.clone(),
     );
+    let nanos = last.undone.nanos;
     let mut all = vec![last];
     // A rename changed several refs, which are undone together.
     if why.starts_with(RENAME_REASON) {
@@ -153,6 +156,7 @@ pub fn undo(
         restored: RestoreReport::default(),
         why,
         time,
+        nanos,
         who,
     })
 }

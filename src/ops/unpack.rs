@@ -58,6 +58,8 @@ pub struct UnpackOptions {
     pub accept: bool,
     /// Continue even if uncommitted changes would be lost.
     pub force: bool,
+    /// With `force`, lose uncommitted changes instead of keeping them in the trash.
+    pub no_trash: bool,
     /// Only report what would be done.
     pub dry_run: bool,
     /// The files that the walk of the worktree leaves out. These files are never touched.
@@ -126,7 +128,7 @@ impl Failure for UnpackStop {
                 "review the changes and run the command again, or add `--yes`".to_owned()
             }
             Self::Uncommitted { .. } => {
-                "commit them with `dvc pack`, or discard them with `--force`".to_owned()
+                "commit them with `dvc pack`, or move them to the trash with `--force`".to_owned()
             }
         })
     }
@@ -284,6 +286,7 @@ pub fn unpack(
         delete: !paths.is_empty(),
         paths: paths.clone(),
         force: options.force,
+        no_trash: options.no_trash,
         overwrite,
         walk: options.walk.clone(),
         ..CheckoutOptions::default()

@@ -10,6 +10,7 @@ mod local;
 mod options;
 mod process;
 mod record;
+mod trash;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,7 +43,7 @@ pub use local::{
     find_local_volume, local_volume_names,
 };
 pub use options::{BadOption, VolumeOptions};
-pub use record::{TrashEntry, UserLock, VolumeRecord, VolumeUsers, check_name};
+pub use record::{TrashedVolume, UserLock, VolumeRecord, VolumeUsers, check_name};
 
 /// Seconds for which a new user counts even if no process sees the mount, because Docker mounts a
 /// volume some time before the container sees it.
@@ -89,8 +90,8 @@ pub struct VolumeState {
 /// The result of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemovedVolume {
-    /// The entry in the trash, if the volume had uncommitted changes.
-    pub trash_entry: Option<String>,
+    /// The id in the trash, if the volume had uncommitted changes.
+    pub trash: Option<String>,
     /// Bytes that were freed in the cache.
     pub cache_bytes: u64,
     /// The versions of the volume that are not pushed.
@@ -177,49 +178,6 @@ impl Volumes {
             return Err(e);
         }
         Ok(true)
-    }
-
-    /// Restores a volume from the trash.
-    pub fn restore(&self, name: &str, entry: &str) -> Result<()> {
-        let _lock = self.registry.lock(name)?;
-        if self.registry.find(name)?.is_some() {
-            return Err(VolumeError::Exists(name.to_owned()).into());
-        }
-        let _trash = self.registry.lock_trash()?;
-        let record = self.trash_record(entry)?;
-        self.registry.restore(
-            entry,
-            &VolumeRecord {
-                name: name.to_owned(),
-                ..record
-            },
-        )
-    }
-
-    fn trash_record(&self, entry: &str) -> Result<VolumeRecord> {
-        let found = self
-            .registry
-            .trash()?
-            .into_iter()
-            .find(|found| found.entry == entry);
-        Ok(found
-            .ok_or_else(|| VolumeError::NotInTrash(entry.to_owned()))?
-            .record)
-    }
-
-    /// Returns the removed volumes in the trash.
-    pub fn trash(&self) -> Result<Vec<TrashEntry>> {
-        self.registry.trash()
-    }
-
-    /// Deletes an entry of the trash, with its changes.
-    pub fn delete_from_trash(&self, entry: &str) -> Result<()> {
-        let _trash = self.registry.lock_trash()?;
-        let record = self.trash_record(entry)?;
-        ensure_unserved(&record)?;
-        // The record names the overlay, so it goes last.
-        remove_overlay(&record)?;
-        self.registry.delete_from_trash(entry)
     }
 
     /// Returns the machine's own repository for volumes that name none. It is created if it is
@@ -421,9 +379,9 @@ impl Volumes {
         Ok(())
     }
 
-    /// Removes a volume without users. Uncommitted changes are moved to the trash, unless `discard`
+    /// Removes a volume without users. Uncommitted changes are moved to the trash, unless `no_trash`
     /// is set.
-    pub fn remove(&self, name: &str, discard: bool, now_secs: i64) -> Result<RemovedVolume> {
+    pub fn remove(&self, name: &str, no_trash: bool, now_secs: i64) -> Result<RemovedVolume> {
         let _lock = self.registry.lock(name)?;
         let record = self.found(name)?;
         self.ensure_unused(name)?;
@@ -432,9 +390,8 @@ impl Volumes {
         // The next steps read the overlay, so they precede its removal.
         let cache_bytes = self.free_cache(&record)?;
         let unpushed = self.keep_unpushed(&record, now_secs)?;
-        let trash_entry = if !discard && VolumeBase::of_overlay(&record).changed {
-            let _trash = self.registry.lock_trash()?;
-            Some(self.registry.move_to_trash(&record, now_secs)?)
+        let trash = if !no_trash && VolumeBase::of_overlay(&record).changed {
+            Some(self.move_to_trash(&record, now_secs)?)
         } else {
             // The record names the overlay, so it goes last.
             remove_overlay(&record)?;
@@ -442,7 +399,7 @@ impl Volumes {
             None
         };
         Ok(RemovedVolume {
-            trash_entry,
+            trash,
             cache_bytes,
             unpushed,
         })
@@ -555,6 +512,7 @@ impl Volumes {
             UmountOptions::default(),
             &Silent,
         )
+        .map(drop)
     }
 
     /// Moves the unpushed versions of a volume of a remote repository to a separate branch, before

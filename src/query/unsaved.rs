@@ -19,8 +19,9 @@ const SINGLE_PATHS: usize = 16;
 
 /// Returns the entries of `open` that no version has at the same path. The versions are those that
 /// refs and `tips` reach, newest first, at most [`SEARCHED`], and up to the first one that cannot
-/// be fetched. `now` is the tree of the entries, and `scope` has paths that contain all of them.
-/// With `metadata`, entries that differ only in metadata count as equal.
+/// be fetched. Forgotten versions do not count, because their data may be deleted at any time. `now`
+/// is the tree of the entries, and `scope` has paths that contain all of them. With `metadata`,
+/// entries that differ only in metadata count as equal.
 pub fn in_no_version(
     repo: &Repo,
     tips: &[Id],
@@ -33,10 +34,16 @@ pub fn in_no_version(
     for kind in RefKind::ALL {
         from.extend(repo.refs().readable(kind)?.tips.iter().map(|tip| tip.id));
     }
-    let from: Vec<Id> = from.into_iter().collect();
-    for version in HistoryWalk::new(repo, &from, &[])?.take(SEARCHED) {
+    let forgotten = repo.forgotten()?;
+    let tips: Vec<Id> = from.iter().copied().collect();
+    for version in HistoryWalk::new(repo, &tips, &[])?.take(SEARCHED) {
         if open.is_empty() {
             break;
+        }
+        // The tip of a ref is never forgotten.
+        let is_forgotten = |id: &Id| forgotten.contains(id) && !from.contains(id);
+        if version.as_ref().is_ok_and(|(id, _)| is_forgotten(id)) {
+            continue;
         }
         // A comparison of few paths reads only the directories that lead to them.
         let single: Vec<Vec<u8>> = open.keys().cloned().collect();

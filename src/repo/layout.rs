@@ -19,6 +19,8 @@ pub const GC_LOG: &str = "quarantine/log";
 pub const PACK_LISTS: &str = "quarantine/lists";
 /// Directory of the log of forgotten versions.
 pub const TRASH_LOG: &str = "trash";
+/// Directory of overlays in the trash; local.
+pub const TRASH_LOCAL: &str = "trash-local";
 /// Directory of intent locks, probes and leases.
 pub const SESSIONS: &str = "sessions";
 /// Database of the catalogue, which is derived from the other files.

@@ -16,6 +16,7 @@ mod heal;
 pub mod layout;
 mod lazy;
 pub mod leases;
+pub mod local_trash;
 mod locator;
 pub mod log;
 pub mod marker;

@@ -174,6 +174,12 @@ impl Worktree {
         &self.root
     }
 
+    /// Returns the name of the ref with the trash of this worktree: that of its folder.
+    pub fn trash_name(&self) -> Result<RefName> {
+        let name = self.dir.file_name().unwrap_or_default();
+        Ok(RefName::new(&name.to_string_lossy())?)
+    }
+
     /// Returns the directory for the state of this worktree, which may not exist yet.
     pub fn state_dir(&self) -> &Path {
         &self.dir

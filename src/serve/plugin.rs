@@ -286,10 +286,10 @@ impl PluginState {
     fn remove(&self, request: &PluginRequest) -> Result<Value> {
         let removed = self.volumes.remove(&request.name, false, now_secs())?;
         self.idle().remove(&request.name);
-        (self.log)(&match removed.trash_entry {
-            Some(entry) => format!(
-                "removed {}; its changes are in the trash: run `dvc volume create {} --from-trash {entry}` to restore them",
-                request.name, request.name
+        (self.log)(&match removed.trash {
+            Some(id) => format!(
+                "removed {}; its changes are in the trash: run `dvc trash restore {id}` to restore it",
+                request.name
             ),
             None => format!("removed {}", request.name),
         });

@@ -5,6 +5,7 @@ pub mod commit;
 pub mod content;
 pub mod graft;
 pub mod output;
+pub mod overwritten;
 pub mod pipeline;
 pub mod rechunk;
 pub mod tree;

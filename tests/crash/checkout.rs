@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use dvc::context::Context;
 use dvc::error::Result;
+use dvc::model::entry::Node;
 use dvc::model::refname::RefName;
 use dvc::model::revision::Revision;
 use dvc::observe::{Observer, Silent};
@@ -17,6 +18,7 @@ use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::status::{StatusOptions, status};
 use dvc::ops::unpack::{UnpackOptions, UnpackReport, UnpackStop};
 use dvc::repo::{OpenOptions, Repo};
+use dvc::snapshot::overwritten::overwritten_files;
 
 use super::child::{End, no_forks, orders, run};
 
@@ -218,6 +220,90 @@ fn a_checkout_is_finished_after_a_crash_at_any_step() {
         "{steps:?}"
     );
     assert!(steps.len() > 20, "{steps:?}");
+}
+
+/// Changes, an extra file and an extra directory, and where they are.
+const MINE: &[&str] = &["stays/15", "first", "becomes", "mine", "own/deep/file"];
+
+/// Checks out the first version over changes of the user.
+fn force(dir: &Path, observer: &dyn Observer) {
+    let options = CheckoutOptions {
+        revision: Some(Revision::parse("main@v1").unwrap()),
+        force: true,
+        ..CheckoutOptions::default()
+    };
+    checkout(&context(dir), &options, observer).unwrap();
+}
+
+/// Scenario of the test below. Does nothing unless a test runs it in a child process.
+#[test]
+#[ignore = "runs as a child of another test"]
+fn forcing() {
+    let Some((dir, dying)) = orders() else { return };
+    force(&dir, dying.as_ref());
+}
+
+/// The contents of a path in all entries of the trash.
+fn in_trash(dir: &Path, path: &str) -> Vec<Vec<u8>> {
+    let repo = context(dir).repo().unwrap();
+    let names: Vec<Vec<u8>> = path.split('/').map(|n| n.as_bytes().to_vec()).collect();
+    let mut found = Vec::new();
+    for files in overwritten_files(&repo).unwrap() {
+        let tree = files.commit.unwrap().tree;
+        let entry = repo.find(&tree, &names).unwrap();
+        if let Some(Node::File { content, .. }) = entry.map(|entry| entry.node) {
+            found.push(repo.read_content(&content, u64::MAX).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_forced_checkout_loses_nothing_at_any_step() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    make(dir);
+    let work = dir.join("work");
+    to(dir, "main@v1", &Silent);
+    let old = tree(dir);
+    let mut steps = Vec::new();
+    for step in 0.. {
+        to(dir, "main@v2", &Silent);
+        // Each round has its own content, so that an earlier round does not vouch for it.
+        let round = u8::try_from(step % 250).unwrap();
+        fs::remove_dir_all(work.join("becomes")).unwrap();
+        let mut mine = BTreeMap::new();
+        for (n, path) in (0u8..).zip(MINE) {
+            let bytes = [noise(round, 70_000), vec![n], noise(n, 2000)].concat();
+            let path = work.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, &bytes).unwrap();
+            mine.insert(path, bytes);
+        }
+        let end = run("checkout::forcing", dir, step);
+        if let End::At(name) = &end {
+            steps.push(name.clone());
+        }
+        for (path, bytes) in &mine {
+            let name = path.strip_prefix(&work).unwrap().to_str().unwrap();
+            let is_there = fs::read(path).is_ok_and(|there| there == *bytes);
+            assert!(
+                is_there || in_trash(dir, name).contains(bytes),
+                "{name} is lost: {end:?} {steps:?}"
+            );
+        }
+        force(dir, &Silent);
+        assert_eq!(tree(dir), old, "{end:?}");
+        for (path, bytes) in &mine {
+            let name = path.strip_prefix(&work).unwrap().to_str().unwrap();
+            assert!(in_trash(dir, name).contains(bytes), "{name}: {end:?}");
+        }
+        if end == End::Through {
+            break;
+        }
+    }
+    assert!(steps.iter().any(|step| step == "in the trash"), "{steps:?}");
+    assert!(steps.len() > 30, "{steps:?}");
 }
 
 #[test]

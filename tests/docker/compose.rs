@@ -435,9 +435,9 @@ fn a_database_runs_on_a_version_of_a_registry() {
         "3\n"
     );
     host.compose("database.yml", &["down", "-v"]).ok();
-    let trash = host.dvc(&["volume", "ls", "--trash"]).ok().out;
+    let trash = host.dvc(&["trash"]).ok().out;
     assert!(
-        trash.contains(&format!("{volume}@")),
+        trash.contains(&format!("Z-{volume}")),
         "uncommitted changes are not in the trash: {trash}"
     );
     host.compose("plugin.yml", &["down", "-v"]).ok();

@@ -140,7 +140,7 @@ fn the_engine_runs_the_plugin() {
         "a plugin with a volume was removed"
     );
     engine.docker(["volume", "rm", &volume]);
-    let trash = dvc(&["volume", "ls", "--trash"]);
+    let trash = dvc(&["trash"]);
     assert!(trash.contains(&volume), "{trash}\n{}", engine.log());
     engine.docker(["plugin", "disable", plugin]);
     engine.docker(["plugin", "rm", plugin]);

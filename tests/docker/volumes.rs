@@ -226,15 +226,8 @@ fn containers_share_a_volume_and_its_changes_become_a_version() {
     m.sh("v1", "echo three > /v/c");
     m.docker(&["volume", "rm", &m.volume("v1"), &m.volume("v2")]);
     assert!(m.volumes().is_empty());
-    let trash = m.s.dvc(["volume", "ls", "--trash"]).ok().out;
-    m.s.dvc([
-        "volume",
-        "create",
-        &m.volume("v1"),
-        "--from-trash",
-        trash.trim_end(),
-    ])
-    .ok();
+    let trash = m.s.dvc(["trash", "-q"]).ok().out;
+    m.s.dvc(["trash", "restore", trash.trim_end()]).ok();
     assert_eq!(m.sh("v1", "cat /v/c"), "three");
 }
 

@@ -2,10 +2,10 @@
 //! on disk.
 //!
 //! `cli/` has a file per command, `compat/` every kind of content and other programs, `damage/`
-//! damaged repositories, `forget/` retention and the trash, `gc/` garbage collection, `model/`
-//! random sequences of operations, `mount/` mounted versions, `mount_live/` mounts in use,
-//! `quiesce/` quiesced writers, `release/` packages and installation, `remotes/` remote stores,
-//! `repair/` the repair of damage, `security/` attackers, `volumes/` volumes and the Docker plugin,
+//! damaged repositories, `forget/` retention, `gc/` garbage collection, `model/` random sequences of
+//! operations, `mount/` mounted versions, `mount_live/` mounts in use, `quiesce/` quiesced writers,
+//! `release/` packages and installation, `remotes/` remote stores, `repair/` the repair of damage,
+//! `security/` attackers, `trash/` the trash, `volumes/` volumes and the Docker plugin,
 //! `support/` shared code.
 
 #![allow(clippy::unwrap_used, unreachable_pub)]
@@ -25,4 +25,5 @@ mod remotes;
 mod repair;
 mod security;
 mod support;
+mod trash;
 mod volumes;

@@ -81,13 +81,15 @@ pub(crate) enum Verb {
     Fsck(With<commands::fsck::FsckArgs>),
     /// Move versions to the trash, by name or by age
     Forget(With<commands::forget::ForgetArgs>),
+    /// List, restore or delete what commands have removed
+    Trash(With<commands::trash::TrashArgs>),
     /// Delete data that no version needs, or caches
     Gc(With<commands::gc::GcArgs>),
     /// Show the disk usage of versions and branches
     Du(With<commands::du::DuArgs>),
     /// Check what works on this machine, and show how to fix what does not
     Doctor(With<commands::doctor::DoctorArgs>),
-    /// Undo the last change of a branch or tag
+    /// Undo the last change of a branch or tag, or the last move to the trash
     Undo(With<commands::undo::UndoArgs>),
     /// Commit and push the volumes below /source (container entry point)
     Pack(With<commands::pack::PackArgs>),
@@ -112,6 +114,11 @@ impl Cli {
                 .iter()
                 .fold(globals, |g, action| g.merge(action.globals())),
             Verb::Remote(with) => with
+                .own
+                .action
+                .iter()
+                .fold(globals, |g, action| g.merge(action.globals())),
+            Verb::Trash(with) => with
                 .own
                 .action
                 .iter()
@@ -150,6 +157,7 @@ impl Verb {
             Self::Serve(with) => &with.globals,
             Self::Fsck(with) => &with.globals,
             Self::Forget(with) => &with.globals,
+            Self::Trash(with) => &with.globals,
             Self::Gc(with) => &with.globals,
             Self::Du(with) => &with.globals,
             Self::Doctor(with) => &with.globals,
@@ -192,6 +200,7 @@ impl Verb {
             | Self::Tag(_)
             | Self::Fsck(_)
             | Self::Forget(_)
+            | Self::Trash(_)
             | Self::Gc(_)
             | Self::Undo(_)
             | Self::Pack(_)

@@ -23,6 +23,7 @@ mod session;
 mod settings;
 mod sidecar;
 mod signals;
+mod trash_places;
 mod trust;
 mod usage;
 
@@ -122,6 +123,7 @@ fn dispatch(session: &Session, verb: &Verb) -> Result<failure::Exit, Failed> {
         Verb::Serve(with) => c::serve::run(session, &with.own),
         Verb::Fsck(with) => c::fsck::run(session, &with.own),
         Verb::Forget(with) => c::forget::run(session, &with.own),
+        Verb::Trash(with) => c::trash::run(session, &with.own),
         Verb::Gc(with) => c::gc::run(session, &with.own),
         Verb::Du(with) => c::du::run(session, &with.own),
         Verb::Doctor(with) => c::doctor::run(session, &with.own),

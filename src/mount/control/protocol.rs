@@ -81,7 +81,7 @@ pub enum ControlRequest {
         version: String,
         /// The new branch of the mount.
         branch: Option<String>,
-        /// Whether to discard uncommitted changes.
+        /// Whether to discard uncommitted changes. The client has moved them to the trash.
         force: bool,
         /// Number of the gc log before the client chose the version; `None` if it is unknown.
         #[serde(default)]
@@ -94,6 +94,9 @@ pub enum ControlRequest {
     Stop {
         /// Whether to remove the overlay.
         discard: bool,
+        /// Whether to delete the overlay instead of moving it to the trash.
+        #[serde(default)]
+        no_trash: bool,
     },
 }
 

@@ -5,6 +5,7 @@
 //! how the process ends. Before a clean exit, the process flushes everything.
 
 mod background;
+mod discard;
 mod fetched;
 mod launch;
 mod lease;
@@ -17,6 +18,7 @@ mod spare;
 mod versions;
 mod waiting;
 
+pub use discard::discard_overlay;
 pub use fetched::fetched;
 pub use launch::{DaemonLog, DaemonStart, report_mounted, start_daemon};
 pub use lease::{LeaseSetup, OpenSourceFn, SourceSetup};

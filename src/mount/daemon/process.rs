@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use super::discard::discard_served;
 use super::lease::{LEASE, MountLeases};
 use super::resume::{ensure_marked, free_committed, mark_of, remove_orphans, resume, version_root};
 use super::service::MountService;
 use super::setup::{MountBase, MountSetup, OverlayDir, VersionTree};
 use super::waiting::wait_while_ending;
 use super::{fetched, waiting};
-use crate::error::Result;
+use crate::error::{Result, with_causes};
 use crate::model::id::to_hex;
 use crate::mount::attach::AttachOptions;
 use crate::mount::control::{ControlError, ControlSocket, MountFacts, MountNote, mount_namespace};
@@ -257,6 +258,7 @@ impl MountDaemon {
             exclusive_taken: <_>::default(),
             ended: <_>::default(),
             discard: AtomicBool::new(setup.ephemeral),
+            no_trash: AtomicBool::new(false),
             stopping: Mutex::default(),
         };
         Ok(Self {
@@ -294,8 +296,8 @@ impl MountDaemon {
         &self.inner.note
     }
 
-    /// Serves the mount until it is unmounted, then flushes `overlay`, or removes it if it is
-    /// discarded. While there are no requests and nothing to flush, no thread wakes up, unless the
+    /// Serves the mount until it is unmounted, then flushes `overlay`. If the overlay is discarded,
+    /// moves it to the trash, or deletes it if the mount is ephemeral. While there are no requests and nothing to flush, no thread wakes up, unless the
     /// mount follows a branch.
     pub fn run(self, overlay: Option<PathBuf>) -> Result<()> {
         let Self {
@@ -357,9 +359,21 @@ impl MountDaemon {
         if let Some(leases) = &inner.leases {
             leases.end(discard);
         }
+        let is_deleted = inner.note.ephemeral || inner.no_trash.load(Ordering::Acquire);
+        let (log, repository) = (Arc::clone(&inner.log), inner.note.repository.clone());
+        let name = inner.note.overlay.clone().unwrap_or_default();
         drop((inner, socket));
-        if let (true, Some(overlay)) = (discard, overlay) {
-            let _ = std::fs::remove_dir_all(overlay);
+        match overlay.filter(|_| discard) {
+            Some(overlay) if is_deleted => drop(std::fs::remove_dir_all(overlay)),
+            Some(overlay) => {
+                if let Err(e) = discard_served(&repository, &overlay, &name) {
+                    log(&format!(
+                        "cannot move the overlay to the trash: {}",
+                        with_causes(&e)
+                    ));
+                }
+            }
+            None => {}
         }
         // Report a failed flush before a failure to serve, because it means lost data.
         let io = |what, source: std::io::Error| IoError::new(what, &at, source);

@@ -65,12 +65,12 @@ impl MountService {
                     let check = RootCheck::since(gc_number);
                     connection.reply(&self.switch_to(&version, branch, force, &check))
                 }
-                ControlRequest::Stop { discard } => {
+                ControlRequest::Stop { discard, no_trash } => {
                     drop((pending.take(), begun.take()));
                     let _exclusive = self.exclusive();
                     // The process must not exit before the reply is sent.
                     let _leaving = self.stopping.lock();
-                    let stopped = self.stop(discard);
+                    let stopped = self.stop(discard, no_trash);
                     let done = stopped.is_ok();
                     let _ = connection.reply(&stopped);
                     if done {
@@ -88,14 +88,15 @@ impl MountService {
         }
     }
 
-    fn stop(&self, discard: bool) -> Result<()> {
+    fn stop(&self, discard: bool, no_trash: bool) -> Result<()> {
         // Flush before the unmount: if the disk is full, the mount has to stay, so that the user
         // can free space and try again.
         if !discard {
             self.view.sync_all().map_err(|e| self.io("flush", e.0))?;
         }
-        // Set the flag before the unmount, because the main thread reads it as soon as the mount is
-        // gone.
+        // Set the flags before the unmount, because the main thread reads them as soon as the mount
+        // is gone.
+        self.no_trash.store(no_trash, Ordering::Release);
         let before = self.discard.fetch_or(discard, Ordering::AcqRel);
         Ok(attach::detach(&self.note.at, false)
             .inspect_err(|_| self.discard.store(before, Ordering::Release))?)

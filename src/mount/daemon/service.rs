@@ -39,7 +39,10 @@ pub(super) struct MountService {
     /// Set while a connection or the follower is in an [`ExclusiveSection`].
     pub(super) exclusive_taken: (Mutex<bool>, Condvar),
     pub(super) ended: (Mutex<bool>, Condvar),
+    /// Whether the overlay is removed after the unmount.
     pub(super) discard: AtomicBool,
+    /// Whether the overlay is then deleted instead of moved to the trash.
+    pub(super) no_trash: AtomicBool,
     /// Held until the reply to a stop request is sent.
     pub(super) stopping: Mutex<()>,
 }

@@ -68,6 +68,12 @@ fn read(overlay: &Path) -> Option<OverlayServer> {
     serde_json::from_slice(&fs::read(overlay.join(FILE)).ok()?).ok()
 }
 
+/// Returns whether this process still has the lock of an overlay that it has served.
+pub(super) fn is_locked_by_this_process(overlay: &Path) -> Result<bool> {
+    let is_ours = |server: OverlayServer| server.process == ProcessIdentity::own();
+    Ok(OverlayDb::is_locked(overlay)? && read(overlay).is_some_and(is_ours))
+}
+
 /// Waits until the process of an unmounted overlay has exited. Returns immediately if no process
 /// has locked the overlay, or if it is still mounted. Fails if the process takes too long to flush.
 pub fn wait_while_ending(overlay: &Path, observer: &dyn Observer) -> Result<()> {

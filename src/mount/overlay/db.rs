@@ -68,18 +68,7 @@ impl OverlayDb {
         create::dir_all(dir.parent().unwrap_or(dir))
             .and_then(|()| create::private_dir(dir))
             .map_err(io)?;
-        let lock =
-            create::open_private(&dir.join("lock"), File::options().write(true)).map_err(io)?;
-        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(OverlayDbError::InUse {
-                    name: name.to_owned(),
-                }
-                .into());
-            }
-            Err(e) => return Err(io(e.into()).into()),
-            Ok(()) => {}
-        }
+        let lock = Self::lock(dir, name)?;
         let path = dir.join(FILE);
         ensure_not_lost(dir, name)?;
         let is_new = !path.exists();
@@ -183,6 +172,22 @@ impl OverlayDb {
     /// Returns whether the last mount ended cleanly.
     pub const fn was_clean(&self) -> bool {
         self.clean
+    }
+
+    /// Locks the overlay in `dir` against other processes until the returned file is dropped. Fails
+    /// if another process uses it.
+    pub fn lock(dir: &Path, name: &str) -> Result<File> {
+        let io = |source| IoError::new("open", dir, source);
+        let lock =
+            create::open_private(&dir.join("lock"), File::options().write(true)).map_err(io)?;
+        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(OverlayDbError::InUse {
+                name: name.to_owned(),
+            }
+            .into()),
+            Err(e) => Err(io(e.into()).into()),
+            Ok(()) => Ok(lock),
+        }
     }
 
     /// Returns whether a process has the database in `dir` open for writing.

@@ -80,6 +80,6 @@ fn rescue(path: &Path) -> Option<String> {
     );
     Some(format!(
         "run `dvc --repo {repository} mount --salvage {name} DIR` to copy its files, \
-         or `dvc --repo {repository} umount --discard {name}` to remove it; nothing was removed yet"
+         or `dvc --repo {repository} umount --discard {name}` to move it to the trash; nothing was removed yet"
     ))
 }

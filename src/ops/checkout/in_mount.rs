@@ -1,10 +1,12 @@
 //! `checkout` in a mount: the process of the mount switches to another version.
 
-use super::options::{CheckoutOptions, CheckoutReport, planned};
+use super::keep::{AtRisk, Seen, not_kept};
+use super::options::{CheckoutOptions, CheckoutReport, KeptFiles, planned};
 use crate::context::{Context, InMount};
 use crate::error::Result;
 use crate::model::refname::RefKind;
 use crate::mount::control::ControlRequest;
+use crate::observe::Observer;
 use crate::query::resolve::Resolver;
 use crate::refs::head::Head;
 use crate::refs::moves::RefMoveError;
@@ -21,6 +23,7 @@ pub(super) fn checkout(
     head: &Head,
     check: &RootCheck,
     mut report: CheckoutReport,
+    observer: &dyn Observer,
 ) -> Result<CheckoutReport> {
     let resolver = Resolver::new(repo, context)?;
     let named = options
@@ -42,6 +45,9 @@ pub(super) fn checkout(
             .map(|commit| commit.tree);
         report.planned = planned(repo, before.as_ref(), &report.commit.tree, &[])?;
         return Ok(report);
+    }
+    if options.force && !options.no_trash && mount.facts()?.changed > 0 {
+        report.kept = keep(context, repo, mount, options, head, observer)?;
     }
     let branch = report.branch.as_ref().map(ToString::to_string);
     let ask = ControlRequest::Switch {
@@ -68,4 +74,36 @@ pub(super) fn checkout(
         })?;
     }
     Ok(report)
+}
+
+/// Moves the files of the mount that are in no version to the trash, because the switch discards
+/// them.
+fn keep(
+    context: &Context,
+    repo: &Repo,
+    mount: &InMount,
+    options: &CheckoutOptions,
+    head: &Head,
+    observer: &dyn Observer,
+) -> Result<Option<KeptFiles>> {
+    let kept = || -> Result<Option<KeptFiles>> {
+        let seen = Seen::take(repo, mount, options, observer)?;
+        let at_risk = AtRisk {
+            context,
+            repo,
+            scope: &[],
+            base: head.base,
+            target: None,
+            changes: &[],
+            interrupted: None,
+            now: &seen.tree,
+        };
+        let unsaved = at_risk.files()?;
+        if unsaved.is_empty() {
+            return Ok(None);
+        }
+        seen.keep(context, repo, options, head, &unsaved, observer)
+            .map(Some)
+    };
+    kept().map_err(not_kept)
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use crate::checkout::restore::report::RestoreReport;
-use crate::error::{Failure, Kind, Result};
+use crate::error::{Error, Failure, Kind, Result};
 use crate::model::commit::Commit;
 use crate::model::id::Id;
 use crate::model::refname::RefName;
@@ -40,6 +40,8 @@ pub struct CheckoutOptions {
     /// Continue even if changes would be lost, because the caller has checked them. Files in use
     /// are still refused.
     pub overwrite: bool,
+    /// With `force`, lose the files that are in no version instead of keeping them in the trash.
+    pub no_trash: bool,
     /// Only report what would be done.
     pub dry_run: bool,
     /// The files that the walk of the worktree leaves out. These files are never touched.
@@ -60,6 +62,16 @@ pub struct CheckoutReport {
     pub planned: Vec<TreeChange>,
     /// The number of files that differ from the version, by `verify`.
     pub wrong: u64,
+    /// The files that were moved to the trash before they were overwritten or removed.
+    pub kept: Option<KeptFiles>,
+}
+
+/// Files that were moved to the trash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptFiles {
+    /// The commit; `None` in a dry run.
+    pub id: Option<Id>,
+    pub files: u64,
 }
 
 /// Errors of `checkout`.
@@ -94,6 +106,12 @@ pub enum CheckoutError {
         revision: String,
         path: String,
     },
+    /// Files that would be overwritten cannot be moved to the trash.
+    #[error("cannot move the changed files to the trash first")]
+    NotKept(#[source] Error),
+    /// A file that would be overwritten cannot be read.
+    #[error("cannot move `{0}` to the trash first: it cannot be read")]
+    Unreadable(String),
 }
 
 impl Failure for CheckoutError {
@@ -101,6 +119,10 @@ impl Failure for CheckoutError {
         match self {
             Self::Dirty { .. } | Self::Unfinished { .. } => Kind::Rejected,
             Self::Unborn(_) | Self::NoVersion | Self::NoPath { .. } => Kind::NotFound,
+            // In a mount, a file that is open for writing refuses a snapshot.
+            Self::NotKept(e) if e.kind() == Kind::Rejected => Kind::Busy,
+            Self::NotKept(e) => e.kind(),
+            Self::Unreadable(_) => Kind::Denied,
         }
     }
 
@@ -109,9 +131,16 @@ impl Failure for CheckoutError {
             Self::Unfinished { path, revision } => Some(format!(
                 "run `dvc checkout {revision} --into {path}` to finish that checkout, or choose a new or empty directory"
             )),
-            Self::Dirty { .. } => {
-                Some("commit the changes first, or discard them with `-f`".to_owned())
-            }
+            Self::Dirty { .. } => Some(
+                "commit the changes first, or move them to the trash with `-f`".to_owned(),
+            ),
+            Self::NotKept(_) => Some(
+                "nothing was changed; fix the cause, or add `--no-trash` to lose the changes".to_owned(),
+            ),
+            Self::Unreadable(_) => Some(
+                "nothing was changed; run the command as a user who may read it, or add `--no-trash` to lose it"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -128,7 +128,7 @@ pub(in crate::ops) fn checked_path(raw: &[u8]) -> Result<Vec<Vec<u8>>> {
     }
 }
 
-pub(super) fn dir_meta(context: &Context, names: &[Vec<u8>]) -> Result<Meta> {
+pub(in crate::ops) fn dir_meta(context: &Context, names: &[Vec<u8>]) -> Result<Meta> {
     let look = || -> std::io::Result<Meta> {
         let mut fd = Arc::new(entries::open_root(&context.worktree)?);
         for name in names {

@@ -1,7 +1,7 @@
 //! The versions that must not be forgotten, and why: values of refs, and what worktrees, overlays
 //! and mounts need.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::error::ForgetError;
@@ -49,7 +49,7 @@ impl Protections {
         let is_local =
             target.repo.as_local().is_some() && target.context.remote_repository.is_none();
         let loose = if is_local {
-            loose_roots(target.context, &target.repo, run)?
+            loose_roots(target.context, &target.repo, run, &BTreeSet::new())?
         } else {
             lease_roots(&target.repo)?
         };

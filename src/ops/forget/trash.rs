@@ -15,6 +15,8 @@ pub struct TrashedVersion {
     pub name: String,
     pub ordinal: u64,
     pub subject: String,
+    /// Bytes that the data that was new in the version takes in packs.
+    pub stored_bytes: u64,
     /// When the version was forgotten, in seconds since 1970.
     pub time: i64,
     pub who: String,
@@ -42,6 +44,7 @@ pub fn trash(context: &Context) -> Result<Vec<TrashedVersion>> {
                 name: lines.name(id),
                 ordinal: commit.ordinal,
                 subject: commit.subject().to_owned(),
+                stored_bytes: commit.counts.stored_bytes,
                 time: mention.time,
                 who: mention.who.clone(),
                 why: mention.why.clone(),

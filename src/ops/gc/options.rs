@@ -13,6 +13,8 @@ pub struct CollectOptions {
     pub grace: Duration,
     /// How long forgotten versions keep all their objects, so that they can be restored.
     pub keep_trash: Duration,
+    /// How long everything else stays in the trash: overlays, volumes and files of worktrees.
+    pub keep_local_trash: Duration,
     /// Forgotten versions to which `keep_trash` does not apply.
     pub at_once: BTreeSet<Id>,
     /// How long versions that a ref named earlier keep all their objects, so that `undo` can return

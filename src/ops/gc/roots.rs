@@ -1,15 +1,17 @@
 //! The versions that a repository must keep although no ref names them.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::care::roots::LooseRoot;
 use crate::checkout::patch::journal::Journal;
 use crate::context::Context;
-use crate::error::{Failure, Kind, Result};
+use crate::error::{Error, Failure, Kind, Result};
 use crate::model::id::Id;
 use crate::model::text::harmless;
 use crate::mount::daemon::overlay_roots;
 use crate::ops::mount::{Overlay, mounts, overlays};
+use crate::repo::local_trash::LocalTrash;
 use crate::repo::{Repo, layout};
 use crate::sys::clock;
 use crate::sys::io_error::IoError;
@@ -30,6 +32,27 @@ impl Failure for SilentMount {
         Some(format!(
             "run `dvc umount {}`, then run `dvc gc` again",
             self.at
+        ))
+    }
+}
+
+/// The error for an overlay in the trash that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {id} in the trash, so the version that it needs is unknown")]
+struct UnreadableTrash {
+    id: String,
+    source: Error,
+}
+
+impl Failure for UnreadableTrash {
+    fn kind(&self) -> Kind {
+        self.source.kind()
+    }
+
+    fn hint(&self) -> Option<String> {
+        let id = &self.id;
+        Some(format!(
+            "run `dvc trash empty {id}` to delete it, then run the command again"
         ))
     }
 }
@@ -56,11 +79,13 @@ pub(in crate::ops) fn lease_roots(repo: &Repo) -> Result<Vec<LooseRoot>> {
 }
 
 /// Returns the versions that the repository must keep although no ref names them: those of
-/// worktrees, of interrupted checkouts, of overlays and of mounts.
+/// worktrees, of interrupted checkouts, of overlays and of mounts. The entries `left_out` of the
+/// trash do not count.
 pub(in crate::ops) fn loose_roots(
     context: &Context,
     repo: &Repo,
     run: &Path,
+    left_out: &BTreeSet<String>,
 ) -> Result<Vec<LooseRoot>> {
     let mut roots = Vec::new();
     let mut add = |name: String, id: Option<Id>, trees: Vec<Id>| {
@@ -93,11 +118,28 @@ pub(in crate::ops) fn loose_roots(
                 .for_each(|id| add(name(), Some(id), Vec::new()));
         }
     }
+    // The lock keeps an overlay from moving between the two lists.
+    let trash = LocalTrash::of(&context.repository);
+    let lock = trash.lock()?;
     for overlay in overlays(&context.repository)? {
         if let Some(held) = overlay_roots(&overlay.dir)? {
             add(holder_of(&overlay), Some(held.version), held.trees);
         }
     }
+    for overlay in trash.list()? {
+        if left_out.contains(&overlay.id) {
+            continue;
+        }
+        let held = overlay_roots(&overlay.dir).map_err(|source| UnreadableTrash {
+            id: overlay.id.clone(),
+            source,
+        })?;
+        if let Some(held) = held {
+            let name = format!("overlay {} in the trash", overlay.id);
+            add(name, Some(held.version), held.trees);
+        }
+    }
+    drop(lock);
     roots.extend(lease_roots(repo)?);
     let mut add = |name: String, id: Option<Id>, trees: Vec<Id>| {
         roots.extend(id.map(|id| LooseRoot { name, id, trees }));

@@ -1,5 +1,6 @@
 //! `gc --status`: which data is kept, why, and until when.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::options::CollectOptions;
@@ -60,7 +61,7 @@ pub fn status(
     let leases = repo.leases(now, false)?.live;
     let usage = repository_usage(context, &repo, run, options, observer)?;
     let roots = if repo.as_local().is_some() {
-        loose_roots(context, &repo, run)?
+        loose_roots(context, &repo, run, &BTreeSet::new())?
     } else {
         Vec::new()
     };
@@ -115,7 +116,7 @@ pub(in crate::ops) fn repository_usage(
     observer: &dyn Observer,
 ) -> Result<RepositoryUsage> {
     let held: Vec<LooseRoot> = match repo.as_local() {
-        Some(_) => loose_roots(context, repo, run)?,
+        Some(_) => loose_roots(context, repo, run, &BTreeSet::new())?,
         None => lease_roots(repo)?,
     };
     let times = KeptTimes {

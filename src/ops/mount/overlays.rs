@@ -1,7 +1,7 @@
 //! Lists, removes and salvages the overlays of a repository.
 //!
 //! The list includes overlays that are mounted, and overlays that cannot be read. Only [`discard`]
-//! removes data.
+//! removes data, and moves changes to the trash.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -135,7 +135,7 @@ fn overlay_at(name: String, dir: PathBuf) -> Overlay {
     }
 }
 
-fn bytes_below(dir: &Path) -> u64 {
+pub(in crate::ops) fn bytes_below(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.fold(0, |sum, entry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => sum + bytes_below(&entry.path()),
@@ -168,14 +168,31 @@ pub fn has_overlay(repository: &Path, name: &str) -> bool {
     !name.is_empty() && !name.contains('/') && repository.join(OVERLAYS).join(name).is_dir()
 }
 
-/// Removes an overlay that is not mounted, with its changes. `dry_run` only checks that the overlay
-/// can be removed.
-pub fn discard(repository: &Path, name: &str, dry_run: bool) -> Result<()> {
+/// The effect of a discard on the changes of an overlay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discard {
+    /// The changes are moved to the trash.
+    ToTrash,
+    /// The changes are deleted.
+    Delete,
+}
+
+/// Removes an overlay that is not mounted. Returns its id in the trash; `None` if it has no changes,
+/// or they are deleted.
+pub fn discard(repository: &Path, name: &str, how: Discard) -> Result<Option<String>> {
     let dir = unmounted(repository, name)?;
-    if !dry_run {
-        fs::remove_dir_all(&dir).map_err(IoError::at("remove", &dir))?;
+    match how {
+        Discard::ToTrash => daemon::discard_overlay(repository, &dir, name),
+        Discard::Delete => {
+            fs::remove_dir_all(&dir).map_err(IoError::at("remove", &dir))?;
+            Ok(None)
+        }
     }
-    Ok(())
+}
+
+/// Checks that [`discard`] would remove an overlay.
+pub fn ensure_discardable(repository: &Path, name: &str) -> Result<()> {
+    unmounted(repository, name).map(drop)
 }
 
 /// A file that was copied out of an overlay.

@@ -44,6 +44,15 @@ pub enum VolumeError {
         "volume `{0}` is mounted, but the engine does not see the mount: the container would get an empty directory"
     )]
     Unseen(String),
+    /// A volume of this name exists, so that the one in the trash cannot be restored.
+    #[error("cannot restore the volume `{name}`: a volume of this name exists")]
+    InTheWay { name: String, id: String },
+    /// The record of a volume in the trash is damaged, and there is no copy.
+    #[error("the record of the entry `{0}` in the trash is damaged")]
+    DamagedInTrash(String),
+    /// The overlay of a volume in the trash is gone.
+    #[error("the changes of the volume `{name}` are not in `{}` any more", repository.display())]
+    Gone { name: String, repository: PathBuf },
     /// The trash has no such entry.
     #[error("no entry `{0}` in the trash")]
     NotInTrash(String),
@@ -53,10 +62,11 @@ impl Failure for VolumeError {
     fn kind(&self) -> Kind {
         match self {
             Self::BadName(_) | Self::Exists(_) | Self::Differs(_) => Kind::Usage,
-            Self::Missing(_) | Self::NotInTrash(_) => Kind::NotFound,
+            Self::Missing(_) | Self::NotInTrash(_) | Self::Gone { .. } => Kind::NotFound,
+            Self::InTheWay { .. } => Kind::Rejected,
             Self::InUse { .. } => Kind::Busy,
             Self::Unseen(_) => Kind::System,
-            Self::Damaged { .. } => Kind::Integrity,
+            Self::Damaged { .. } | Self::DamagedInTrash(_) => Kind::Integrity,
             Self::Process { kind, .. } => *kind,
         }
     }
@@ -67,7 +77,18 @@ impl Failure for VolumeError {
                 Some("use up to 90 letters, digits, `.`, `_` and `-`, and start with a letter or digit".to_owned())
             }
             Self::Missing(_) => Some("run `dvc volume ls` to list the volumes".to_owned()),
-            Self::NotInTrash(_) => Some("run `dvc volume ls --trash` to list the trash".to_owned()),
+            Self::NotInTrash(_) => Some("run `dvc trash` to list the trash".to_owned()),
+            Self::InTheWay { id, .. } => Some(format!(
+                "restore it under another name: `dvc trash restore {id} --name NAME`"
+            )),
+            Self::DamagedInTrash(id) => Some(format!(
+                "restore the record from a backup, or delete the entry: `dvc trash empty {id}`"
+            )),
+            Self::Gone { .. } => Some(
+                "mount the file system of the repository, if it is not mounted; if the changes were deleted, the next \
+                 `dvc trash` removes the entry"
+                    .to_owned(),
+            ),
             Self::InUse { .. } => Some("stop the containers and programs that use the volume first".to_owned()),
             Self::Unseen(_) => Some(
                 "run `docker plugin disable -f` and `docker plugin enable` for a plugin that the engine runs; in a container, \

@@ -352,6 +352,7 @@ pub fn create_local_volume(
             delete: false,
             verify: false,
             force: false,
+            no_trash: false,
             // The volume is empty, so state that is stored for its path belongs to a volume that no
             // longer exists.
             overwrite: !goes_on && (Head::read(&context, &repo)?.known || begun(&context)?),

@@ -28,7 +28,7 @@ const DATA: &str = "data";
 const LOCKS: &str = ".locks";
 /// The prefix of the locks of users. No volume name starts with it.
 const USER_LOCK: &str = "@user-";
-/// The directory of removed volumes with uncommitted changes.
+/// The directory of the records of removed volumes with uncommitted changes.
 const TRASH: &str = ".trash";
 /// Maximum length of a name, which is limited because names of overlays contain it.
 const NAME_MAX: usize = 90;
@@ -85,11 +85,11 @@ pub struct VolumeUser {
 
 /// A removed volume in the trash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrashEntry {
-    /// The name of the entry, `NAME@TIME`.
-    pub entry: String,
-    /// The record of the volume.
-    pub record: VolumeRecord,
+pub struct TrashedVolume {
+    /// The id of the entry. The overlay has the same id in the trash of its repository.
+    pub id: String,
+    /// The record of the volume; `None` if it is damaged.
+    pub record: Option<VolumeRecord>,
 }
 
 /// A user that counts until this value is dropped. Its file lock is released at the latest when the
@@ -291,56 +291,54 @@ impl VolumeRegistry {
         })
     }
 
-    /// Moves a volume with changes to the trash, atomically, so that its overlay never belongs to
-    /// two volumes. Returns the name of the entry.
-    pub(super) fn move_to_trash(&self, record: &VolumeRecord, secs: i64) -> Result<String> {
+    /// Moves the record of a volume to the trash. From then on, the volume is in the trash, even if
+    /// its overlay is not moved yet.
+    pub(super) fn move_to_trash(&self, record: &VolumeRecord, id: &str) -> Result<()> {
         let (from, dir) = (self.dir(&record.name), self.0.join(TRASH));
         create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
         if_exists(fs::remove_dir(from.join(DATA))).map_err(IoError::at("remove", &from))?;
         if_exists(fs::remove_file(from.join(USERS))).map_err(IoError::at("remove", &from))?;
-        let mut secs = secs;
-        loop {
-            let entry = format!("{}@{secs}", record.name);
-            let to = dir.join(&entry);
-            // A volume of the same name was removed in the same second.
-            if to.try_exists().map_err(IoError::at("inspect", &to))? {
-                secs += 1;
-                continue;
-            }
-            fs::rename(&from, &to).map_err(IoError::at("rename", &from))?;
-            // A lock file that stays only costs its space.
-            drop(fs::remove_file(self.0.join(LOCKS).join(&record.name)));
-            return Ok(entry);
-        }
+        fs::rename(&from, dir.join(id)).map_err(IoError::at("move to the trash", &from))?;
+        // A lock file that stays only costs its space.
+        drop(fs::remove_file(self.0.join(LOCKS).join(&record.name)));
+        Ok(())
     }
 
-    /// Restores a volume from the trash, atomically.
-    pub(super) fn restore(&self, entry: &str, record: &VolumeRecord) -> Result<()> {
-        let (from, to) = (self.0.join(TRASH).join(entry), self.dir(&record.name));
-        fs::rename(&from, &to).map_err(IoError::at("rename", &from))?;
+    /// Returns whether the trash has an entry with this id.
+    pub(super) fn is_in_trash(&self, id: &str) -> bool {
+        self.0.join(TRASH).join(id).symlink_metadata().is_ok()
+    }
+
+    /// Writes the record of an entry of the trash again, from the copy in the trash of its
+    /// repository.
+    pub(super) fn put_in_trash(&self, id: &str, record: &VolumeRecord) -> Result<()> {
+        let dir = self.0.join(TRASH).join(id);
+        create::dir_all(&dir).map_err(IoError::at("create", &dir))?;
+        write(&dir, RECORD, record)
+    }
+
+    /// Restores the record of a volume from the trash, atomically.
+    pub(super) fn restore(&self, id: &str, record: &VolumeRecord) -> Result<()> {
+        let (from, to) = (self.0.join(TRASH).join(id), self.dir(&record.name));
+        fs::rename(&from, &to).map_err(IoError::at("restore", &from))?;
         // If the process dies before this, `find` corrects the recorded name.
         self.put(record)
     }
 
     /// Returns the entries of the trash.
-    pub(super) fn trash(&self) -> Result<Vec<TrashEntry>> {
+    pub(super) fn trash(&self) -> Result<Vec<TrashedVolume>> {
         let dir = self.0.join(TRASH);
-        let mut all = Vec::new();
-        for name in names_in(&dir)? {
-            all.extend(
-                read(&dir.join(&name).join(RECORD))?.map(|record| TrashEntry {
-                    entry: name,
-                    record,
-                }),
-            );
-        }
-        Ok(all)
+        let entry = |id: String| TrashedVolume {
+            record: read(&dir.join(&id).join(RECORD)).ok().flatten(),
+            id,
+        };
+        Ok(names_in(&dir)?.into_iter().map(entry).collect())
     }
 
-    /// Deletes an entry of the trash.
-    pub(super) fn delete_from_trash(&self, entry: &str) -> Result<()> {
-        let dir = self.0.join(TRASH).join(entry);
-        fs::remove_dir_all(&dir).map_err(IoError::at("remove", &dir))?;
+    /// Deletes the record of an entry of the trash.
+    pub(super) fn delete_from_trash(&self, id: &str) -> Result<()> {
+        let dir = self.0.join(TRASH).join(id);
+        if_exists(fs::remove_dir_all(&dir)).map_err(IoError::at("remove", &dir))?;
         Ok(())
     }
 

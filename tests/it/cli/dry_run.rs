@@ -90,6 +90,9 @@ const LINES: &[&str] = &[
     "fsck --rebuild",
     "fsck --repair --data",
     "forget main~1",
+    "trash ls",
+    "trash restore main~1",
+    "trash empty",
     "gc --cache",
     "du",
     "doctor",
@@ -129,6 +132,8 @@ fn every_verb_honours_a_dry_run_or_refuses_it() {
     s.dvc(["remote", "add", "origin", far.to_str().unwrap()])
         .ok();
     s.dvc(["export", "-o", "../in.tar"]).ok();
+    s.write("a.txt", "in the trash\n");
+    s.dvc(["checkout", "-f", "main"]).ok();
     s.write("a.txt", "changed\n");
     std::fs::create_dir(s.w("m")).unwrap();
     let help = s.dvc(["--help"]).ok().out;

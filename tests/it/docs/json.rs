@@ -31,7 +31,7 @@ const OF_MOUNTS: &[&str] = &[
     "overlay",
     "overlay-usage",
     "salvaged-file",
-    "trash-entry",
+    "discarded-overlay",
     "umount-plan",
     "volume",
     "volume-creation",
@@ -375,6 +375,20 @@ fn describe_forget(page: &mut JsonPage) {
     page.check("restoration", &run.json());
     s.dvc(["forget", "main@v3"]).ok();
     page.check("restoration", &object(&s, &["undo"]));
+    // Files of the worktree.
+    s.write("a", "mine");
+    page.check("checkout", &object(&s, &["checkout", "-f", "main"]));
+    s.dvc(["forget", "main@v3"]).ok();
+    let trash = objects(&s.dvc(["--json", "trash"]).ok());
+    page.check_all("trash-entry", &trash);
+    let id = trash
+        .iter()
+        .find(|entry| entry["kind"] == "files")
+        .and_then(|entry| entry["id"].as_str())
+        .unwrap();
+    page.check("gc", &object(&s, &["-y", "gc", "--now"]));
+    page.check("trash-restoration", &object(&s, &["trash", "restore", id]));
+    page.check("trash-deletion", &object(&s, &["trash", "empty", "-y"]));
 }
 
 /// Checks archives and images, written to a file and to standard output.
@@ -607,6 +621,8 @@ fn describe_containers(page: &mut JsonPage) {
         "unpack",
         &objects(&two.dvc([&["--json"], &unpack[..]].concat()).code(4))[0],
     );
+    let forced = [&unpack[..], &["--force"]].concat();
+    page.check("unpack", &object(&two, &forced));
 }
 
 /// Checks mounts and overlays.
@@ -638,6 +654,15 @@ fn describe_mounts(page: &mut JsonPage) {
     );
     fs::write(v.s.at("r/overlays/kept/overlay.db"), "").unwrap();
     page.check_all("overlay", &json(&["mount", "--overlays"]));
+    page.check_all("discarded-overlay", &json(&["umount", "--discard", "kept"]));
+    page.check_all("trash-entry", &json(&["trash"]));
+    mount.up();
+    fs::write(mount.at("newer"), "new").unwrap();
+    page.check_all("discarded-overlay", &json(&["umount", "--discard", &at]));
+    let trash = json(&["trash"]);
+    page.check_all("trash-entry", &trash);
+    let id = trash[0]["id"].as_str().unwrap();
+    page.check_all("trash-restoration", &json(&["trash", "restore", id]));
 }
 
 /// Checks volumes with and without a remote.
@@ -663,6 +688,9 @@ fn describe_volumes(page: &mut JsonPage) {
     fs::write(h.path("db").join("c"), "newer").unwrap();
     page.check_all("volume", &json(&["volume", "inspect", "db"]));
     page.check_all("volume-removal", &json(&["volume", "rm", "db"]));
-    page.check_all("trash-entry", &json(&["volume", "ls", "--trash"]));
+    let trash = json(&["trash"]);
+    page.check_all("trash-entry", &trash);
+    let id = trash[0]["id"].as_str().unwrap();
+    page.check_all("trash-restoration", &json(&["trash", "restore", id]));
     drop(h);
 }

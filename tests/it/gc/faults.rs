@@ -152,6 +152,7 @@ impl Stage {
             at_once: BTreeSet::new(),
             grace: Duration::ZERO,
             keep_trash: Duration::ZERO,
+            keep_local_trash: Duration::ZERO,
             keep_log: Duration::ZERO,
             max_unused: 0.0,
             max_repack: None,

@@ -207,6 +207,7 @@ fn a_wrong_clock_deletes_nothing_that_refs_need() {
         grace: Duration::from_secs(3600),
         keep_trash: Duration::from_secs(14 * 86_400),
         at_once: BTreeSet::new(),
+        keep_local_trash: Duration::ZERO,
         keep_log: Duration::ZERO,
         max_unused: 0.0,
         max_repack: None,

@@ -134,6 +134,7 @@ pub(super) fn collect_now(
         at_once: BTreeSet::new(),
         grace: Duration::ZERO,
         keep_trash: Duration::ZERO,
+        keep_local_trash: Duration::ZERO,
         keep_log: Duration::ZERO,
         max_unused: 0.0,
         max_repack: None,
@@ -145,7 +146,8 @@ pub(super) fn collect_now(
         now: jiff::Zoned::now(),
         ..context.clone()
     };
-    collect(&context, Path::new("/nonexistent"), &options, observer)
+    let report = collect(&context, Path::new("/nonexistent"), &options, observer)?;
+    Ok(report.packs)
 }
 
 fn commit_back(context: &Context, observer: &dyn Observer) -> dvc::error::Result<Id> {

@@ -149,7 +149,10 @@ fn a_dry_run_of_umount_reports_and_keeps_the_mount() {
         Run::of(&mut v.s.command(all)).ok()
     };
     told(&[]).says("overlay kept keeps 2 files changed, 4 B uncommitted");
-    told(&["--discard"]).says("and remove overlay kept: 2 files changed, 4 B uncommitted");
+    told(&["--discard"])
+        .says("and move overlay kept to the trash: 2 files changed, 4 B uncommitted");
+    told(&["--discard", "--no-trash"])
+        .says("and remove overlay kept: 2 files changed, 4 B uncommitted");
     told(&["--commit", "-m", "later"])
         .says("(dry run: nothing was stored)")
         .says("and keep overlay kept");

@@ -68,7 +68,7 @@ fn overlays_are_listed_and_removed_by_name() {
         "kept",
     ])
     .ok()
-    .says("would remove");
+    .says("would move overlay kept");
     assert_eq!(list().len(), 1);
     v.s.dvc([
         "--repo",

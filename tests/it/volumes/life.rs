@@ -36,7 +36,7 @@ fn a_volume_is_made_changed_committed_and_removed() {
     assert_eq!(h.v.dvc(&["show", "main@v2:b"]).ok().out, "two");
     // A version contains all changes, so nothing is moved to the trash.
     let gone = h.dvc(&["--json", "volume", "rm", "db"]).ok().json();
-    assert!(gone["trash_entry"].is_null(), "{gone}");
+    assert!(gone["trash"].is_null(), "{gone}");
     h.dvc(&["volume", "has", "db"]).code(1);
     assert!(!h.is_mounted("db") && !h.volumes_dir().join("db").exists());
     assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
@@ -64,39 +64,35 @@ fn changes_that_no_version_has_outlive_their_volume() {
             .contains("move its changes to the trash")
     );
     h.dvc(&["volume", "has", "db"]).ok();
-    let entry = h.dvc(&["--json", "volume", "rm", "db"]).ok().json()["trash_entry"]
+    let entry = h.dvc(&["--json", "volume", "rm", "db"]).ok().json()["trash"]
         .as_str()
         .unwrap()
         .to_owned();
     assert!(h.dvc(&["volume", "ls"]).ok().out.is_empty());
-    assert_eq!(
-        h.dvc(&["volume", "ls", "--trash"]).ok().out.trim_end(),
-        entry
-    );
+    assert_eq!(h.dvc(&["trash", "-q"]).ok().out.trim_end(), entry);
     // A new volume with the same name does not show the old changes.
     h.create("db", "main", &[]);
     assert!(!h.path("db").join("b").exists());
-    h.dvc(&["volume", "create", "back", "--from-trash", &entry])
-        .ok();
+    h.dvc(&["trash", "restore", &entry, "--name", "back"]).ok();
     assert_eq!(
         fs::read_to_string(h.path("back").join("b")).unwrap(),
         "only here"
     );
-    h.dvc(&["volume", "create", "more", "--from-trash", &entry])
+    h.dvc(&["trash", "restore", &entry, "--name", "more"])
         .code(13)
         .complains("in the trash");
-    // Changes are discarded on request: from the trash, or during the removal.
-    let entry = h.dvc(&["--json", "volume", "rm", "back"]).ok().json()["trash_entry"]
+    // Changes are deleted on request: from the trash, or during the removal.
+    let entry = h.dvc(&["--json", "volume", "rm", "back"]).ok().json()["trash"]
         .as_str()
         .unwrap()
         .to_owned();
-    h.dvc(&["volume", "rm", "--trash", &entry]).ok();
-    assert!(h.dvc(&["volume", "ls", "--trash"]).ok().out.is_empty());
+    h.dvc(&["trash", "empty", "-y", &entry]).ok();
+    assert!(h.dvc(&["trash", "-q"]).ok().out.is_empty());
     fs::write(h.path("db").join("c"), "x").unwrap();
     assert!(
-        h.dvc(&["--json", "volume", "rm", "--discard", "db"])
+        h.dvc(&["--json", "volume", "rm", "--no-trash", "db"])
             .ok()
-            .json()["trash_entry"]
+            .json()["trash"]
             .is_null()
     );
     assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
@@ -127,15 +123,8 @@ fn changes_outlive_a_mount_that_was_killed() {
                 "one and more and more"
             );
         }
-        let entry = h.dvc(&["--json", "volume", "rm", name]).ok().json()["trash_entry"].clone();
-        h.dvc(&[
-            "volume",
-            "create",
-            name,
-            "--from-trash",
-            entry.as_str().unwrap(),
-        ])
-        .ok();
+        let entry = h.dvc(&["--json", "volume", "rm", name]).ok().json()["trash"].clone();
+        h.dvc(&["trash", "restore", entry.as_str().unwrap()]).ok();
         assert_eq!(
             fs::read_to_string(h.path(name).join("a")).unwrap(),
             "one and more and more"
@@ -143,7 +132,7 @@ fn changes_outlive_a_mount_that_was_killed() {
         h.dvc(&["commit", "--volume", name, "-m", "y"]).ok();
         // A version contains all changes, so nothing is moved to the trash, not even after a kill.
         h.kill_mount(name);
-        assert!(h.dvc(&["--json", "volume", "rm", name]).ok().json()["trash_entry"].is_null());
+        assert!(h.dvc(&["--json", "volume", "rm", name]).ok().json()["trash"].is_null());
     }
 }
 
@@ -153,7 +142,7 @@ fn changes_in_the_trash_belong_to_one_volume_at_a_time() {
     let entry = |name: &str| {
         h.create(name, "main", &[]);
         fs::write(h.path(name).join("b"), name).unwrap();
-        h.dvc(&["--json", "volume", "rm", name]).ok().json()["trash_entry"]
+        h.dvc(&["--json", "volume", "rm", name]).ok().json()["trash"]
             .as_str()
             .unwrap()
             .to_owned()
@@ -161,15 +150,12 @@ fn changes_in_the_trash_belong_to_one_volume_at_a_time() {
     // Remove volumes of the same name several times within a second; the trash entries must differ.
     let all: std::collections::BTreeSet<String> = (0..3).map(|_| entry("db")).collect();
     assert_eq!(all.len(), 3, "{all:?}");
-    assert_eq!(
-        h.dvc(&["volume", "ls", "--trash"]).ok().out.lines().count(),
-        3
-    );
+    assert_eq!(h.dvc(&["trash", "-q"]).ok().out.lines().count(), 3);
     let one = all.iter().next().unwrap();
     let mut makers: Vec<_> = (0..4)
         .map(|n| {
             h.v.s
-                .command(["volume", "create", &format!("r{n}"), "--from-trash", one])
+                .command(["trash", "restore", one, "--name", &format!("r{n}")])
                 .stderr(std::process::Stdio::null())
                 .spawn()
                 .unwrap()
@@ -219,7 +205,7 @@ fn a_volume_whose_mount_is_not_seen_is_in_use() {
     };
     for words in [
         "volume rm db",
-        "volume rm --discard db",
+        "volume rm --no-trash db",
         "volume mv db other",
     ] {
         let script = format!("{ALONE} && exec {} {words}", env!("CARGO_BIN_EXE_dvc"));
@@ -575,7 +561,7 @@ fn a_volume_of_a_remote_works_offline_and_frees_its_cache() {
         .code(6);
     assert!(no.err.contains("127.0.0.1:9"), "{}", no.err);
     let gone = h
-        .dvc(&["--json", "volume", "rm", "--discard", "db"])
+        .dvc(&["--json", "volume", "rm", "--no-trash", "db"])
         .ok()
         .json();
     assert!(gone["cache_bytes"].as_u64().unwrap() > 1 << 20, "{gone}");

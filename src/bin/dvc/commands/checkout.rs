@@ -2,7 +2,7 @@
 
 use crate::failure::{CliError, CommandResult, Exit, Failed};
 use crate::globals::DryRun;
-use crate::print::{Paint, elapsed, size};
+use crate::print::{Out, Paint, elapsed, size};
 use crate::render::change::JsonChange;
 use crate::render::shown;
 use crate::session::Session;
@@ -10,8 +10,8 @@ use clap::Args;
 use dvc::error::{Error, Kind};
 use dvc::model::refname::RefName;
 use dvc::model::revision::Revision;
-use dvc::model::text::harmless;
-use dvc::ops::checkout::{CheckoutOptions, CheckoutReport, checkout};
+use dvc::model::text::{count, harmless};
+use dvc::ops::checkout::{CheckoutOptions, CheckoutReport, KeptFiles, checkout};
 use dvc::query::compare::TreeChange;
 use dvc::query::describe::MeasuredChange;
 use dvc::refs::head::Head;
@@ -47,9 +47,12 @@ pub(crate) struct CheckoutArgs {
     /// Read the written files back and compare them
     #[arg(long)]
     pub(crate) verify: bool,
-    /// Continue even if changes would be lost or the target is in use
+    /// Continue even if the target is in use or has changes, which are moved to the trash
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// With -f, lose changes instead of moving them to the trash
+    #[arg(long, requires = "force")]
+    pub(crate) no_trash: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
     /// Write only these paths, or paths that match patterns as in `.dvcsignore`
@@ -95,6 +98,7 @@ pub(crate) fn run(session: &Session, args: &CheckoutArgs) -> CommandResult {
         delete: false,
         verify: args.verify,
         force: args.force,
+        no_trash: args.no_trash,
         overwrite: false,
         dry_run: session.dry_run(args.dry),
         walk: session.walk()?,
@@ -117,6 +121,25 @@ pub(crate) fn exit(report: &CheckoutReport) -> Exit {
     }
 }
 
+/// Returns the id of the files that a checkout has moved to the trash.
+pub(crate) fn trash_id(report: &CheckoutReport) -> Option<String> {
+    let id = report.kept.as_ref()?.id?;
+    Some(id.short())
+}
+
+/// Prints which files were moved to the trash.
+pub(crate) fn print_kept(out: &mut Out, kept: &KeptFiles) -> std::io::Result<()> {
+    let files = count(kept.files, "changed file");
+    match kept.id {
+        None => writeln!(out, " {files} would be moved to the trash"),
+        Some(id) => writeln!(
+            out,
+            " {files} in the trash; run `dvc trash restore {}` to restore",
+            out.paint(Paint::Id, id.short())
+        ),
+    }
+}
+
 #[derive(Serialize)]
 struct JsonCheckout<'a> {
     id: String,
@@ -131,6 +154,7 @@ struct JsonCheckout<'a> {
     incomplete: u64,
     damaged: u64,
     mismatched: u64,
+    trash: Option<String>,
     planned: Vec<JsonChange>,
     seconds: f64,
 }
@@ -150,6 +174,7 @@ fn print(
         done,
         planned,
         wrong,
+        kept,
     } = report;
     if session.globals.json {
         let step = |c: &TreeChange| {
@@ -174,6 +199,7 @@ fn print(
             incomplete: done.incomplete,
             damaged: done.damaged,
             mismatched: *wrong,
+            trash: trash_id(report),
             planned: planned.iter().map(step).collect(),
             seconds: took.as_secs_f64(),
         })?;
@@ -215,6 +241,9 @@ fn print(
                 size(done.bytes),
                 elapsed(took)
             )?;
+        }
+        if let Some(kept) = kept {
+            print_kept(&mut out, kept)?;
         }
         if args.verify && *wrong == 0 {
             writeln!(out, " verified")?;

@@ -147,6 +147,7 @@ struct JsonRepositoryUse {
     index_bytes: u64,
     ref_bytes: u64,
     state_bytes: u64,
+    trash_bytes: u64,
 }
 
 /// The bytes of packs by the reason why they are kept.
@@ -189,6 +190,7 @@ fn json(report: &DuReport) -> JsonDu<'_> {
         index_bytes: r.index_bytes,
         ref_bytes: r.ref_bytes,
         state_bytes: r.state_bytes,
+        trash_bytes: r.trash_bytes,
     };
     JsonDu {
         versions: report.versions.iter().map(version).collect(),
@@ -256,10 +258,19 @@ fn text(out: &mut Out, report: &DuReport) -> io::Result<()> {
         let name = out.paint(Paint::Branch, format!("{:<width$}", b.name.as_str()));
         writeln!(out, "{name} {:>8} {sizes}", b.versions)?;
     }
-    let total = whole.pack_bytes + whole.index_bytes + whole.ref_bytes + whole.state_bytes;
+    let total = whole.pack_bytes
+        + whole.index_bytes
+        + whole.ref_bytes
+        + whole.state_bytes
+        + whole.trash_bytes;
+    let trash = if whole.trash_bytes > 0 {
+        format!(", {} trash", size(whole.trash_bytes))
+    } else {
+        String::new()
+    };
     writeln!(
         out,
-        "repository: {}: {} in {}, {} index, {} refs, {} state",
+        "repository: {}: {} in {}, {} index, {} refs, {} state{trash}",
         size(total),
         size(whole.pack_bytes),
         count(whole.packs, "pack"),

@@ -4,9 +4,10 @@ use crate::commands::gc_status;
 use crate::dirs;
 use crate::failure::{CliError, CommandResult, Exit, Failed};
 use crate::globals::DryRun;
-use crate::print::{Out, size};
+use crate::print::{Out, ago, size};
 use crate::session::Session;
 use crate::settings::value;
+use crate::trash_places::TrashPlaces;
 use clap::Args;
 use dvc::care::gc::GcReport;
 use dvc::context::{Context, Remote};
@@ -14,8 +15,10 @@ use dvc::error::{Failure, Kind, with_causes};
 use dvc::model::text::count;
 use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::gc::{
-    CacheShrink, CollectOptions, collect, collect_remote, ensure_no_writers, shrink_cache,
+    CacheShrink, CollectOptions, CollectReport, PurgeReport, collect, collect_remote,
+    ensure_no_writers, shrink_cache,
 };
+use dvc::ops::trash::{TrashUse, list};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -96,6 +99,10 @@ pub(crate) struct JsonGc {
     dead_seconds: Option<i64>,
     kept_bytes: u64,
     unused_bytes: u64,
+    purged_entries: u64,
+    purged_bytes: u64,
+    trash_entries: u64,
+    trash_bytes: u64,
     deferred_packs: u64,
     undeleted: u64,
     overlay_bytes: u64,
@@ -249,6 +256,9 @@ fn show(session: &Session, done: &DoneGc) -> CommandResult {
 /// A garbage collection that has ended.
 pub(crate) struct DoneGc {
     report: GcReport,
+    purged: PurgeReport,
+    /// The entries that are left in the trash.
+    trash: TrashUse,
     options: CollectOptions,
     /// The name of the remote; `None` for the local repository.
     remote: Option<String>,
@@ -274,8 +284,40 @@ impl DoneGc {
         JsonGc {
             remote: self.remote.clone(),
             complete: self.is_complete(),
+            purged_entries: self.purged.entries,
+            purged_bytes: self.purged.bytes,
+            trash_entries: self.trash.entries,
+            trash_bytes: self.trash.bytes,
             ..as_json(&self.report, self.options.dry_run, self.now)
         }
+    }
+
+    fn print_trash(&self, out: &mut Out) -> std::io::Result<()> {
+        let entries = |n: u64| {
+            let noun = if n == 1 { "entry" } else { "entries" };
+            format!("{n} {noun}")
+        };
+        let (purged, trash) = (&self.purged, &self.trash);
+        if purged.entries > 0 {
+            let verb = if self.options.dry_run {
+                "would delete"
+            } else {
+                "deleted"
+            };
+            let many = entries(purged.entries);
+            writeln!(out, "{verb} {many} of the trash, {}", size(purged.bytes))?;
+        }
+        if trash.entries > 0 {
+            let (many, bytes) = (entries(trash.entries), size(trash.bytes));
+            let rest = trash.until.unwrap_or(0).saturating_sub(self.now);
+            let first = if rest > 0 {
+                format!("the first may be deleted {}", ago(rest.saturating_neg()))
+            } else {
+                "the next run deletes some".to_owned()
+            };
+            writeln!(out, "the trash has {many} with {bytes}; {first}")?;
+        }
+        Ok(())
     }
 
     /// Prints the report.
@@ -283,7 +325,8 @@ impl DoneGc {
         if let Some(remote) = &self.remote {
             writeln!(out, "at {remote}:")?;
         }
-        print(out, &self.report, &self.options, self.now)
+        print(out, &self.report, &self.options, self.now)?;
+        self.print_trash(out)
     }
 }
 
@@ -297,7 +340,10 @@ pub(crate) fn collect_garbage(
     let progress = session.progress()?;
     // Commits that run at the same time go first. Threads inherit the priority.
     let _ = rustix::process::setpriority_process(None, NICENESS);
-    let report = match &context.remote_repository {
+    let CollectReport {
+        packs: report,
+        purged,
+    } = match &context.remote_repository {
         None => collect(context, &run, options, &progress)?,
         Some(remote) => {
             let settle = session.settings()?.number("gc.settle");
@@ -306,7 +352,10 @@ pub(crate) fn collect_garbage(
                 remote_repository: None,
                 ..context.clone()
             };
-            collect_remote(&local, remote, options, settle, &progress)?
+            CollectReport {
+                packs: collect_remote(&local, remote, options, settle, &progress)?,
+                purged: PurgeReport::default(),
+            }
         }
     };
     for root in &report.incomplete {
@@ -330,8 +379,15 @@ pub(crate) fn collect_garbage(
             message: format!("could not delete {objects}, the next gc tries again: {because}"),
         });
     }
+    drop(progress);
+    let trash = match &context.remote_repository {
+        None => list(&TrashPlaces::of_repository(session, context)?.scope()).size(),
+        Some(_) => TrashUse::default(),
+    };
     Ok(DoneGc {
         report,
+        purged,
+        trash,
         options: options.clone(),
         remote: context.remote_repository.as_ref().map(|r| r.name.clone()),
         now: context.now_secs(),
@@ -373,6 +429,7 @@ pub(crate) fn options(
             time("--grace", &args.grace, grace)?
         },
         keep_trash: time("--keep-trash", &args.keep_trash, "gc.keep-trash")?,
+        keep_local_trash: seconds("gc.keep-local-trash"),
         at_once: BTreeSet::new(),
         keep_log: seconds("gc.keep-log"),
         max_unused: percent,
@@ -422,6 +479,10 @@ fn as_json(report: &GcReport, dry_run: bool, now: i64) -> JsonGc {
         dead_seconds: report.dead_until.map(wait),
         kept_bytes: report.kept_bytes,
         unused_bytes: report.unused_bytes,
+        purged_entries: 0,
+        purged_bytes: 0,
+        trash_entries: 0,
+        trash_bytes: 0,
         deferred_packs: report.deferred_packs,
         undeleted: report.undeleted,
         overlay_bytes: report.overlay_bytes,

@@ -12,8 +12,10 @@ use crate::print::{Out, Paint, size};
 use crate::render::iso;
 use crate::session::Session;
 use dvc::model::commit::Timestamp;
+use dvc::model::text::harmless_line;
 use dvc::ops::mount::{
-    Overlay, OverlayError, OverlayState, discard as remove, has_overlay, overlays, salvage as copy,
+    Discard, Overlay, OverlayError, OverlayState, discard as remove, ensure_discardable,
+    has_overlay, overlays, salvage as copy,
 };
 use dvc::repo::Repo;
 use dvc::sys::mountinfo;
@@ -24,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 /// Returns all known repositories on this machine that may have overlays, or only the one that
 /// `--repo` or `DVC_REPO` names.
-fn repositories(session: &Session) -> Vec<PathBuf> {
+pub(crate) fn repositories(session: &Session) -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = session
         // Overlays can be used outside of any repository, too.
         .place()
@@ -180,9 +182,39 @@ fn age(secs: i64) -> String {
     }
 }
 
+#[derive(Serialize)]
+struct JsonDiscarded<'a> {
+    name: &'a str,
+    trash: Option<&'a str>,
+}
+
+/// Prints where the changes of a discarded overlay are.
+pub(super) fn print_discarded(
+    session: &Session,
+    name: &str,
+    trash: Option<&str>,
+) -> Result<(), Failed> {
+    let mut out = session.plain_out();
+    if session.globals.json {
+        out.json(&JsonDiscarded { name, trash })?;
+    } else if let (Some(id), 0) = (trash, session.globals.quiet) {
+        writeln!(
+            out,
+            "{}: its changes are in the trash; run `dvc trash restore {id}` to restore them",
+            harmless_line(name)
+        )?;
+    }
+    Ok(out.finish()?)
+}
+
 /// Removes the overlay that an argument of `umount --discard` names. Returns false if the argument
 /// names a mount or no known overlay.
-pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<bool, Failed> {
+pub(super) fn discard(
+    session: &Session,
+    named: &Path,
+    no_trash: bool,
+    dry_run: bool,
+) -> Result<bool, Failed> {
     // A name with a slash is the path of a mount.
     let Some(name) = named.to_str().filter(|name| !name.contains('/')) else {
         return Ok(false);
@@ -197,32 +229,39 @@ pub(super) fn discard(session: &Session, named: &Path, dry_run: bool) -> Result<
     };
     // The overlay of a volume is removed only together with the volume or its entry in the trash.
     let volumes = volumes(session)?;
-    let records = volumes
+    // Moves the overlays of volumes that are in the trash, too.
+    volumes.trash()?;
+    if let Some(volume) = volumes
         .list()?
         .into_iter()
-        .map(|record| (record.name.clone(), record));
-    let trash = volumes
-        .trash()?
-        .into_iter()
-        .map(|entry| (format!("--trash {}", entry.entry), entry.record));
-    if let Some((volume, _)) = records
-        .chain(trash)
-        .find(|(_, record)| record.overlay == name)
+        .find(|record| record.overlay == name)
     {
         return Err(dvc::error::Error::from(OverlayError::OfVolume {
             name: name.to_owned(),
-            volume,
+            volume: volume.name,
         })
         .into());
     }
-    remove(&repository, name, dry_run)?;
-    if dry_run && session.globals.quiet == 0 && !session.globals.json {
+    if !dry_run {
+        let how = if no_trash {
+            Discard::Delete
+        } else {
+            Discard::ToTrash
+        };
+        let trash = remove(&repository, name, how)?;
+        print_discarded(session, name, trash.as_deref())?;
+        return Ok(true);
+    }
+    ensure_discardable(&repository, name)?;
+    if session.globals.quiet == 0 && !session.globals.json {
         let mut out = session.plain_out();
-        writeln!(
-            out,
-            "would remove overlay {name} in {}",
-            repository.display()
-        )?;
+        let (verb, to) = if no_trash {
+            ("remove", "")
+        } else {
+            ("move", " to the trash")
+        };
+        let place = repository.display();
+        writeln!(out, "would {verb} overlay {name} in {place}{to}")?;
         out.finish()?;
     }
     Ok(true)

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  dvc umount /mnt/db\n  dvc umount --commit -m 'new prices' /mnt/db\n  \
-                        dvc umount -n --discard /mnt/db    what would be lost\n  \
+                        dvc umount -n --discard /mnt/db    what would be discarded\n  \
                         dvc umount --discard db-1a2b3c4d   an overlay that is not mounted\n  \
                         dvc umount --force /mnt/db         its daemon does not respond, or programs use it"
 )]
@@ -31,9 +31,12 @@ pub(crate) struct UmountArgs {
     /// mounted
     #[arg(value_name = "DIR", required = true, value_hint = clap::ValueHint::DirPath)]
     pub(crate) dirs: Vec<PathBuf>,
-    /// Remove the overlay with all changes
+    /// Move the overlay with all changes to the trash
     #[arg(long, conflicts_with = "commit")]
     pub(crate) discard: bool,
+    /// With --discard, delete the changes instead of moving them to the trash
+    #[arg(long, requires = "discard")]
+    pub(crate) no_trash: bool,
     /// Commit the changes first
     #[arg(long, requires = "message")]
     pub(crate) commit: bool,
@@ -52,11 +55,12 @@ pub(crate) fn run(session: &Session, args: &UmountArgs) -> CommandResult {
     let dry_run = session.dry_run(args.dry);
     let options = UmountOptions {
         discard: args.discard,
+        no_trash: args.no_trash,
         force: args.force,
     };
     let notices = session.store_notices()?;
     for dir in &args.dirs {
-        if args.discard && overlays::discard(session, dir, dry_run)? {
+        if args.discard && overlays::discard(session, dir, args.no_trash, dry_run)? {
             continue;
         }
         let at = absolute(session, dir)?;
@@ -69,7 +73,10 @@ pub(crate) fn run(session: &Session, args: &UmountArgs) -> CommandResult {
         if dry_run {
             show(session, &umount_plan(&dirs::usable_run()?, &at)?, args)?;
         } else {
-            umount(&dirs::usable_run()?, &at, options, &*notices)?;
+            let trash = umount(&dirs::usable_run()?, &at, options, &*notices)?;
+            if args.discard {
+                overlays::print_discarded(session, &at.to_string_lossy(), trash.as_deref())?;
+            }
         }
     }
     Ok(Exit::DONE)
@@ -82,6 +89,7 @@ struct JsonUmountPlan<'a> {
     alive: bool,
     health: &'static str,
     discard: bool,
+    to_trash: bool,
     changed_files: u64,
     dirty_bytes: u64,
     dry_run: bool,
@@ -91,10 +99,12 @@ struct JsonUmountPlan<'a> {
 fn show(session: &Session, state: &MountState, args: &UmountArgs) -> Result<(), Failed> {
     let at = state.mounted.at.display();
     let overlay = state.note.as_ref().and_then(|note| note.overlay.as_deref());
-    let discard = args.discard || state.note.as_ref().is_some_and(|note| note.ephemeral);
+    let is_ephemeral = state.note.as_ref().is_some_and(|note| note.ephemeral);
+    let discard = args.discard || is_ephemeral;
     let (changed, bytes) = state
         .facts()
         .map_or((0, 0), |facts| (facts.changed, facts.dirty_bytes));
+    let is_kept = discard && !is_ephemeral && !args.no_trash && changed > 0;
     let mut out = session.plain_out();
     if session.globals.json {
         out.json(&JsonUmountPlan {
@@ -103,6 +113,7 @@ fn show(session: &Session, state: &MountState, args: &UmountArgs) -> Result<(), 
             alive: state.facts().is_some(),
             health: state.health.name(),
             discard,
+            to_trash: is_kept,
             changed_files: changed,
             dirty_bytes: bytes,
             dry_run: true,
@@ -128,6 +139,9 @@ fn show(session: &Session, state: &MountState, args: &UmountArgs) -> Result<(), 
                 format!("as soon as process {pid} responds, or at once with --force")
             }
             (None, _) => "read-only".to_owned(),
+            (Some(name), _) if is_kept => {
+                format!("and move overlay {name} to the trash: {what}")
+            }
             (Some(name), _) if discard => format!("and remove overlay {name}: {what}"),
             (Some(name), _) if args.commit => format!("and keep overlay {name}"),
             (Some(name), _) => format!("overlay {name} keeps {what}"),

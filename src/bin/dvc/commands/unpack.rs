@@ -1,8 +1,9 @@
 //! `dvc unpack`: checks out a version, by default the newest, to the volumes below `/source`. It is
 //! a container's entry point, configured by the environment.
 
+use crate::commands::checkout::{self, print_kept, trash_id};
 use crate::commands::fetch::{self, JsonFetch};
-use crate::commands::{checkout, pack};
+use crate::commands::pack;
 use crate::failure::{CommandResult, Exit, Failed};
 use crate::globals::DryRun;
 use crate::print::{Paint, elapsed, size};
@@ -39,9 +40,12 @@ pub(crate) struct UnpackArgs {
     /// Do not fetch, as with NO_PULL=1
     #[arg(long)]
     pub(crate) no_pull: bool,
-    /// Continue even if uncommitted changes would be lost
+    /// Continue even if there are uncommitted changes, which are moved to the trash
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// With --force, lose uncommitted changes instead of moving them to the trash
+    #[arg(long, requires = "force")]
+    pub(crate) no_trash: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
     /// Check out a version such as AMCC@v41 (the default is the newest), and only these volumes, by
@@ -86,6 +90,7 @@ pub(crate) fn run(session: &Session, args: &UnpackArgs) -> CommandResult {
         volumes,
         accept: session.globals.yes,
         force: args.force,
+        no_trash: args.no_trash,
         dry_run,
         walk: session.walk()?,
     };
@@ -127,6 +132,7 @@ struct JsonUnpack<'a> {
     removed: Option<u64>,
     incomplete: Option<u64>,
     damaged: Option<u64>,
+    trash: Option<String>,
     seconds: f64,
 }
 
@@ -164,6 +170,7 @@ fn print(
             removed: done.map(|done| done.removed),
             incomplete: done.map(|done| done.incomplete),
             damaged: done.map(|done| done.damaged),
+            trash: checkout.as_ref().and_then(trash_id),
             seconds: took.as_secs_f64(),
         })?;
         return Ok(out.finish()?);
@@ -203,6 +210,9 @@ fn print(
             size(done.bytes),
             elapsed(took)
         )?;
+        if let Some(kept) = &checkout.kept {
+            print_kept(&mut out, kept)?;
+        }
     }
     Ok(out.finish()?)
 }

@@ -10,13 +10,11 @@ use crate::machine::volumes;
 use crate::print::{Out, Paint, size};
 use crate::render::mount::JsonMountStats;
 use crate::session::Session;
-use args::{CreateArgs, Driver, InspectArgs, LsArgs, MvArgs, PathArgs, PathScope, RmArgs};
+use args::{CreateArgs, Driver, InspectArgs, MvArgs, PathArgs, PathScope, RmArgs};
 pub(crate) use args::{VolumeAction, VolumeArgs};
 use dvc::model::revision::RevisionSpec;
 use dvc::observe::{Notice, NoticeLevel, Observer};
-use dvc::ops::volume::{
-    RemovedVolume, TrashEntry, VolumeOptions, VolumeState, Volumes, check_name,
-};
+use dvc::ops::volume::{RemovedVolume, VolumeOptions, VolumeState, Volumes, check_name};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,7 +25,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn run(session: &Session, args: &VolumeArgs) -> CommandResult {
     match &args.action {
         VolumeAction::Create(with) => create(session, &with.own),
-        VolumeAction::Ls(with) => list(session, &with.own),
+        VolumeAction::Ls(_) => list(session),
         VolumeAction::Inspect(with) => inspect(session, &with.own),
         VolumeAction::Path(with) => path(session, &with.own),
         VolumeAction::Has(with) => match volumes(session)?.find(&with.own.name) {
@@ -51,27 +49,20 @@ fn create(session: &Session, args: &CreateArgs) -> CommandResult {
     }
     let (volumes, dry_run) = (volumes(session)?, session.dry_run(args.dry));
     check_name(&args.name)?;
-    let new = if let Some(entry) = &args.from_trash {
-        if !dry_run {
-            volumes.restore(&args.name, entry)?;
-        }
-        true
+    let options = options(session, args)?;
+    if options.had_password {
+        let message =
+            "ignored the password in the URL; set it in the environment or in /run/secrets";
+        session.store_notices()?.notice(Notice {
+            level: NoticeLevel::Info,
+            path: Vec::new(),
+            message: message.to_owned(),
+        });
+    }
+    let new = if dry_run {
+        volumes.find(&args.name)?.is_none()
     } else {
-        let options = options(session, args)?;
-        if options.had_password {
-            let message =
-                "ignored the password in the URL; set it in the environment or in /run/secrets";
-            session.store_notices()?.notice(Notice {
-                level: NoticeLevel::Info,
-                path: Vec::new(),
-                message: message.to_owned(),
-            });
-        }
-        if dry_run {
-            volumes.find(&args.name)?.is_none()
-        } else {
-            volumes.create(&args.name, &options, &session.now.timestamp())?
-        }
+        volumes.create(&args.name, &options, &session.now.timestamp())?
     };
     let mut out = session.plain_out();
     if session.globals.json {
@@ -153,15 +144,6 @@ struct JsonCreated<'a> {
     dry_run: bool,
 }
 
-/// A removed volume in the trash.
-#[derive(Serialize)]
-struct JsonTrashEntry<'a> {
-    trash_entry: &'a str,
-    name: &'a str,
-    repository: &'a str,
-    revision: &'a str,
-}
-
 #[derive(Serialize)]
 struct JsonVolume<'a> {
     name: &'a str,
@@ -195,32 +177,16 @@ struct JsonVolumePath<'a> {
 #[derive(Serialize)]
 struct JsonRemoved<'a> {
     name: &'a str,
-    trash_entry: Option<&'a str>,
+    trash: Option<&'a str>,
     cache_bytes: u64,
     dry_run: bool,
     unpushed_branch: Option<&'a str>,
     unpushed_versions: u64,
 }
 
-fn list(session: &Session, args: &LsArgs) -> CommandResult {
+fn list(session: &Session) -> CommandResult {
     let volumes = volumes(session)?;
     let mut out = session.plain_out();
-    if args.trash {
-        for TrashEntry { entry, record } in volumes.trash()? {
-            if session.globals.json {
-                out.json(&JsonTrashEntry {
-                    trash_entry: &entry,
-                    name: &record.name,
-                    repository: &record.repository,
-                    revision: &record.revision,
-                })?;
-            } else {
-                writeln!(out, "{entry}")?;
-            }
-        }
-        out.finish()?;
-        return Ok(Exit::DONE);
-    }
     for record in volumes.list()? {
         if session.globals.quiet > 0 {
             writeln!(out, "{}", record.name)?;
@@ -367,29 +333,23 @@ fn remove_one(
     name: &str,
 ) -> Result<(), Failed> {
     let dry_run = session.dry_run(args.dry);
-    if args.trash {
-        if !dry_run {
-            volumes.delete_from_trash(name)?;
-        }
-        return Ok(());
-    }
     // The record is read first, because the removal deletes it.
     let local = volumes.find(name)?.and_then(|record| record.local);
     let removed = if dry_run {
-        let changed = volumes.state(name)?.changed && !args.discard;
+        let changed = volumes.state(name)?.changed && !args.no_trash;
         RemovedVolume {
-            trash_entry: changed.then(|| name.to_owned()),
+            trash: changed.then(|| name.to_owned()),
             cache_bytes: 0,
             unpushed: None,
         }
     } else {
-        volumes.remove(name, args.discard, session.now.timestamp().as_second())?
+        volumes.remove(name, args.no_trash, session.now.timestamp().as_second())?
     };
     let mut out = session.plain_out();
     if session.globals.json {
         out.json(&JsonRemoved {
             name,
-            trash_entry: removed.trash_entry.as_deref(),
+            trash: removed.trash.as_deref(),
             cache_bytes: removed.cache_bytes,
             dry_run,
             unpushed_branch: removed.unpushed.as_ref().map(|kept| kept.branch.as_str()),
@@ -397,16 +357,15 @@ fn remove_one(
         })?;
     } else if session.globals.quiet == 0 {
         let would = if dry_run { "would remove " } else { "" };
-        match &removed.trash_entry {
+        match &removed.trash {
             Some(_) if dry_run => {
                 writeln!(out, "{would}{name}, and move its changes to the trash")?
             }
-            Some(entry) => {
+            Some(id) => {
                 writeln!(out, "{name}")?;
-                let restore = format!("dvc volume create {name} --from-trash {entry}");
                 writeln!(
                     out,
-                    " its changes are in the trash; run `{restore}` to restore them"
+                    " its changes are in the trash; run `dvc trash restore {id}` to restore it"
                 )?;
             }
             None => writeln!(out, "{would}{name}")?,

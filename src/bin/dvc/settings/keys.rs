@@ -146,6 +146,12 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "how long `gc` waits before it marks unneeded packs as dead, and again before it deletes them",
     ),
     key(
+        "gc.keep-local-trash",
+        SettingType::Duration,
+        "7d",
+        "how long `gc` keeps overlays, volumes and files of worktrees in the trash",
+    ),
+    key(
         "gc.keep-log",
         SettingType::Duration,
         "30d",

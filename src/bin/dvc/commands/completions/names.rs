@@ -6,14 +6,17 @@
 use super::candidate::Candidate;
 use super::typed::Typed;
 use crate::commands::overlays;
+use crate::commands::trash::described;
 use crate::globals::Globals;
 use crate::machine::volumes;
 use crate::session::Session;
+use crate::trash_places::TrashPlaces;
 use dvc::context::Context;
 use dvc::model::entry::Node;
 use dvc::model::refname::RefKind;
 use dvc::model::revision::RevisionSpec;
 use dvc::ops::ls::{LsOptions, ls};
+use dvc::ops::trash::{TrashEntry, list};
 use dvc::sys::mountinfo;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
@@ -198,14 +201,15 @@ impl<'s> Names<'s> {
 
     /// Returns the entries of the trash of volumes.
     pub(crate) fn trash(&self) -> Vec<Candidate> {
-        let records = self
-            .0
-            .and_then(|session| volumes(session).ok()?.trash().ok())
-            .unwrap_or_default();
-        records
-            .into_iter()
-            .map(|trash| Candidate::new(trash.entry, trash.record.repository))
-            .collect()
+        let found = self.0.and_then(|session| {
+            let places = TrashPlaces::of(session).ok()?;
+            Some(list(&places.scope()).entries)
+        });
+        let candidate = |entry: TrashEntry| {
+            let what = described(&entry);
+            Candidate::new(entry.id, what)
+        };
+        found.into_iter().flatten().map(candidate).collect()
     }
 
     pub(crate) fn overlays(&self) -> Vec<Candidate> {

@@ -42,8 +42,7 @@ pub(crate) enum VolumeAction {
 #[command(
     after_help = "Examples:\n  dvc volume create scratch\n  dvc volume create db --from AMCC@v3 --quota 40G\n  \
                         dvc volume create db --from 's3://backups/amcc#AMCC@v3' --branch dev/me\n  \
-                        dvc volume create db --from AMCC@v3 --driver local\n  \
-                        dvc volume create db --from-trash db@1764330000"
+                        dvc volume create db --from AMCC@v3 --driver local"
 )]
 pub(crate) struct CreateArgs {
     /// Create a volume of this name
@@ -66,9 +65,6 @@ pub(crate) struct CreateArgs {
     /// Use this driver; `local` writes the version to a local-driver volume of the Docker engine
     #[arg(long, value_enum, default_value = "dvc")]
     pub(crate) driver: Driver,
-    /// Restore a removed volume from the trash, where it is called NAME@TIME
-    #[arg(long, value_name = "NAME@TIME", conflicts_with_all = ["from", "ro", "branch", "quota", "option"])]
-    pub(crate) from_trash: Option<String>,
     #[command(flatten)]
     pub(crate) dry: DryRun,
 }
@@ -84,11 +80,7 @@ pub(crate) enum Driver {
 
 /// Options of `volume ls`.
 #[derive(Args, Debug)]
-pub(crate) struct LsArgs {
-    /// List the trash: removed volumes with uncommitted changes
-    #[arg(long)]
-    pub(crate) trash: bool,
-}
+pub(crate) struct LsArgs {}
 
 /// Options of `volume inspect`.
 #[derive(Args, Debug)]
@@ -131,19 +123,15 @@ pub(crate) enum PathScope {
 /// Options of `volume rm`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  dvc volume rm db\n  dvc volume rm --discard db     discard changes\n  \
-                        dvc volume rm --trash db@1764330000"
+    after_help = "Examples:\n  dvc volume rm db\n  dvc volume rm --no-trash db    delete changes at once"
 )]
 pub(crate) struct RmArgs {
     /// Remove these volumes
     #[arg(required = true)]
     pub(crate) names: Vec<String>,
-    /// Discard uncommitted changes
+    /// Delete uncommitted changes instead of moving them to the trash
     #[arg(long)]
-    pub(crate) discard: bool,
-    /// Delete entries of the trash, as `ls --trash` names them
-    #[arg(long, conflicts_with = "discard")]
-    pub(crate) trash: bool,
+    pub(crate) no_trash: bool,
     #[command(flatten)]
     pub(crate) dry: DryRun,
 }

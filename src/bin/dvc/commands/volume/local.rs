@@ -24,7 +24,6 @@ pub(super) fn create(session: &Session, args: &CreateArgs) -> CommandResult {
         ("--ro", args.ro),
         ("--quota", args.quota.is_some()),
         ("-o", !args.option.is_empty()),
-        ("--from-trash", args.from_trash.is_some()),
     ];
     if let Some((option, _)) = only_ours.into_iter().find(|(_, given)| *given) {
         return Err(CliError::option(option, "not supported for local-driver volumes").into());

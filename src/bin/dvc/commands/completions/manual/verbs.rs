@@ -145,7 +145,7 @@ const VERBS: &[VerbFacts] = &[
     },
     VerbFacts {
         verb: "gc",
-        see: &["dvc-du(1)"],
+        see: &["dvc-du(1)", "dvc-trash(1)"],
         ..PLAIN
     },
     VerbFacts {
@@ -276,15 +276,41 @@ const VERBS: &[VerbFacts] = &[
         ..PLAIN
     },
     VerbFacts {
+        verb: "trash",
+        text: &[(CARE, "Trash")],
+        exit: &[
+            (
+                "3",
+                "A part of the trash cannot be read, or a file was not restored.",
+            ),
+            (
+                "4",
+                "Newer changes or a volume of the same name are in the way, or `empty` was not confirmed; nothing was changed.",
+            ),
+        ],
+        files: &[(
+            ".dvcs/trash-local/",
+            "Overlays of mounts and volumes in the trash.",
+        )],
+        see: &[
+            "dvc-undo(1)",
+            "dvc-forget(1)",
+            "dvc-gc(1)",
+            "dvc-umount(1)",
+            "dvc-volume(1)",
+        ],
+        ..PLAIN
+    },
+    VerbFacts {
         verb: "umount",
         exit: &[("11", "A process uses the mount; the message names it.")],
-        see: &["dvc-mount(1)", "umount(8)"],
+        see: &["dvc-mount(1)", "dvc-trash(1)", "umount(8)"],
         ..PLAIN
     },
     VerbFacts {
         verb: "undo",
         text: &[(CLI, "Undoing")],
-        see: &["dvc-branch(1)", "dvc-log(1)"],
+        see: &["dvc-branch(1)", "dvc-log(1)", "dvc-trash(1)"],
         ..PLAIN
     },
     VerbFacts {
