@@ -18,6 +18,7 @@ use crate::format::packlist::{LIST_MAX, PackList};
 use crate::format::trashlog::TrashEntry;
 use crate::model::id::{parse_hex, to_hex};
 use crate::model::text::count;
+use crate::repo::trashlog::FOLD_EVERY;
 use crate::repo::{Repo, layout};
 use crate::store::StoreError;
 
@@ -312,6 +313,10 @@ fn check_trash_log(log: &EntryLog<TrashEntry>, findings: &Findings<'_>) {
             }
         }
     }
+    // A folding entry leaves out fences that are older than the last `FOLD_EVERY` entries.
+    let folding = log.entries.values().filter(|entry| !entry.older.is_empty());
+    let folded = folding.map(|entry| entry.seq).max().unwrap_or(0);
+    numbers.extend(1..=folded.saturating_sub(FOLD_EVERY));
     check_numbers(findings, What::TrashLog, layout::TRASH_LOG, 1, &numbers);
 }
 

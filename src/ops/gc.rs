@@ -118,6 +118,7 @@ pub fn collect(
         settle: Duration::ZERO,
         dry_run: options.dry_run,
         is_cautious: !options.is_confirmed,
+        spare_dir: context.cache.dir.clone(),
         who: context.author.clone(),
         time: context.moved_at(),
     };
