@@ -113,15 +113,15 @@ class Data:
     def _make(self, name, path):
         small = self.small
         if name == "tree":
-            self._script("tree", "make", path, *(["5000", "/usr/share/doc", "/usr/lib/python3"] if small else self._sources()))
+            self.script("tree", "make", path, *(["5000", "/usr/share/doc", "/usr/lib/python3"] if small else self._sources()))
         elif name == "db":
-            self._script("db", "make", path, *(["1", "100000"] if small else []))
+            self.script("db", "make", path, *(["1", "100000"] if small else []))
         else:
-            self._script("image", "make", path, *(["256M", "/usr/lib/python3"] if small else ["4G"]))
+            self.script("image", "make", path, *(["256M", "/usr/lib/python3"] if small else ["4G"]))
 
     def _mutate(self, name, path, seed):
         less = {"tree": [], "db": ["80", "100"], "image": ["6", "20"]}[name] if self.small else []
-        self._script(name, "mutate", path, str(seed), *less)
+        self.script(name, "mutate", path, str(seed), *less)
 
     def _sources(self):
         """Returns the generator's own sources, followed by other real directories until there are enough files."""
@@ -134,7 +134,7 @@ class Data:
                     count += sum(len(files) for _, _, files in os.walk(path))
         return ["0", *sources]
 
-    def _script(self, name, *args):
+    def script(self, name, *args):
         done = subprocess.run([f"{self.scripts}/gen-{name}.sh", *args], capture_output=True, text=True, errors="replace")
         if done.returncode:
             raise RuntimeError(f"gen-{name}.sh {args[0]}: exit {done.returncode}: {done.stderr[-2000:]}")

@@ -62,38 +62,48 @@ class Dvc(Tool):
     name = "dvc"
     extra = frozenset({"chain", "diff", "log", "status"})
 
-    def _dvc(self, *args, cwd=None):
+    def dvc(self, *args, cwd=None):
         return Command([self.exe, "--repo", self.repo, *args], cwd)
 
     def init(self):
         return [Command([self.exe, "init", "--repo", self.repo, "-b", self.branch])]
 
     def commit(self, source, label):
-        return self._dvc("-C", source, "commit", "-b", self.branch, "-m", f"version {label}")
+        return self.dvc("-C", source, "commit", "-b", self.branch, "-m", f"version {label}")
+
+    def nightly(self, source, time):
+        """Returns the commit of a simulated night."""
+        return self.dvc("-C", source, "commit", "-q", "-b", self.branch, "-m", f"nightly {time}", "--time", time, "--allow-empty")
 
     def restore(self, label, into, source):
-        return self._dvc("checkout", f"{self.branch}@v{label}", "--into", into)
+        return self.dvc("checkout", f"{self.branch}@v{label}", "--into", into)
 
     def inplace(self, label, into, source):
-        return self._dvc("-C", into, "checkout", f"{self.branch}@v{label}")
+        return self.dvc("-C", into, "checkout", f"{self.branch}@v{label}")
 
     def worktree(self, label, into, source):
         return self.inplace(label, into, source)
 
     def check(self):
-        return self._dvc("fsck", "--data")
+        return self.dvc("fsck", "--data")
 
     def status(self, source):
-        return self._dvc("-C", source, "status")
+        return self.dvc("-C", source, "status")
 
     def diff(self, old, new):
-        return self._dvc("diff", "--stat", f"{self.branch}@v{old}", f"{self.branch}@v{new}")
+        return self.dvc("diff", "--stat", f"{self.branch}@v{old}", f"{self.branch}@v{new}")
 
     def log(self):
-        return self._dvc("log", "--oneline", self.branch)
+        return self.dvc("log", "--oneline", self.branch)
 
     def empty_commit(self, source, number):
-        return self._dvc("-C", source, "commit", "-b", self.branch, "-m", f"nightly {number}", "--allow-empty")
+        return self.dvc("-C", source, "commit", "-b", self.branch, "-m", f"nightly {number}", "--allow-empty")
+
+    def forget(self, keep):
+        return [self.dvc("forget", "-q", "--keep-last", str(keep), "-y")]
+
+    def prune(self, unused):
+        return [self.dvc("gc", "-q", "--now", "-y", "--keep-trash", "0s", "--max-unused", f"{unused}%")]
 
 
 class Restic(Tool):
@@ -119,6 +129,12 @@ class Restic(Tool):
     def mount(self, at):
         """Returns the command that serves a mount at `at`, and the directory of the newest version in the mount."""
         return Command([self.exe, "mount", "-q", at]), f"{at}/snapshots/latest"
+
+    def forget(self, keep):
+        return [Command([self.exe, "forget", "-q", "--keep-last", str(keep)])]
+
+    def prune(self, unused):
+        return [Command([self.exe, "prune", "-q", "--max-unused", f"{unused}%"])]
 
     def check(self):
         return Command([self.exe, "check", "-q", "--read-data"])
@@ -151,6 +167,12 @@ class Rustic(Tool):
         found = [s["id"] for g in groups for s in (g["snapshots"] if isinstance(g, dict) else g[1])]
         return found[0]
 
+    def forget(self, keep):
+        return [Command([self.exe, "forget", "--keep-last", str(keep)])]
+
+    def prune(self, unused):
+        return [Command([self.exe, "prune", "--instant-delete", "--max-unused", f"{unused}%"])]
+
     def check(self):
         return Command([self.exe, "check", "--read-data"])
 
@@ -181,6 +203,15 @@ class Borg(Tool):
 
     def mount(self, at):
         return Command([self.exe, "mount", "--foreground", self._archive(1), at]), at
+
+    def forget(self, keep):
+        self.keep = keep
+        return []
+
+    def prune(self, unused):
+        # A borg archive counts the references of its chunks, so its deletion is a part of the work.
+        return [Command([self.exe, "prune", "--keep-last", str(self.keep), self.repo], ok_codes=(0, 1)),
+                Command([self.exe, "compact", "--threshold", str(unused), self.repo], ok_codes=(0, 1))]
 
     def check(self):
         return Command([self.exe, "check", "--verify-data", self.repo])

@@ -27,8 +27,12 @@ use crate::repo::Repo;
 use crate::work::Cancelled;
 use crate::work::queue::{self, LaneWorker, Lanes};
 
-/// Size of the set of visited nodes in bytes: enough for 4 million nodes.
+/// Largest size of the set of visited nodes in bytes: enough for 4 million nodes.
 const VISITED_BYTES: usize = 64 << 20;
+/// Smallest size of this set in bytes.
+const VISITED_MIN: usize = 1 << 20;
+/// Size of this set for each node in bytes, so that half of the slots stay empty.
+const VISITED_BYTES_PER_NODE: usize = 32;
 /// Maximum number of nodes that wait for an idle thread; a thread keeps all other nodes on its own
 /// stack.
 const SHARED_NODES: usize = 64;
@@ -78,7 +82,18 @@ pub(super) fn mark(
     dir: &Path,
     observer: &dyn Observer,
 ) -> Result<Marked> {
-    let visited = VisitedSet::new(VISITED_BYTES);
+    let index = repo.index()?;
+    let nodes: u64 = [PackKind::List, PackKind::Tree]
+        .into_iter()
+        .flat_map(|kind| index.segments(kind))
+        .map(|segment| segment.rows())
+        .sum();
+    let visited = VisitedSet::new(
+        usize::try_from(nodes)
+            .unwrap_or(VISITED_BYTES)
+            .saturating_mul(VISITED_BYTES_PER_NODE)
+            .clamp(VISITED_MIN, VISITED_BYTES),
+    );
     let mut seen = HashSet::new();
     let named = versions(repo, &roots.refs, is_forgotten, &mut seen, false)?;
     observer.phase("marking", Some(named.trees.len() as u64), None);

@@ -6,15 +6,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::ahead;
 use super::tally::{FramePlace, PackTally, Tally};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
+use crate::format::segment::IndexRow;
 use crate::index::merged_rows::MergedRows;
 use crate::model::id::Id;
 use crate::repo::Repo;
 use crate::repo::layout::PACK_TARGET;
-use crate::repo::packs::read_table;
+use crate::repo::packs::{PackTable, read_table, read_table_of};
 
 /// A pack below this length is merged with others of its kind.
 const SMALL_PACK: u64 = 8 << 20;
@@ -38,6 +40,12 @@ impl PlanLimits {
     const fn least_share(&self) -> f64 {
         if self.is_remote { 0.5 } else { 1.0 / 3.0 }
     }
+
+    /// Returns the unused share of a frame up to which the frame is copied as it is. Compressing its
+    /// needed objects again takes time, so that only a low limit asks for it.
+    const fn frame_share(&self) -> f64 {
+        (self.unused_share * 5.0).clamp(0.0, 0.5)
+    }
 }
 
 /// A frame of a pack of which some bytes are needed.
@@ -50,8 +58,8 @@ pub(super) struct UsedFrame {
     pub object_bytes: u64,
     /// Objects that are needed, with their lengths.
     pub needed: Vec<(Id, u32)>,
-    /// Whether needed objects take at least half of the uncompressed frame, or the frame is the
-    /// base of a delta, so that the frame is copied as it is.
+    /// Whether needed objects take most of the uncompressed frame, or the frame is the base of a
+    /// delta, so that the frame is copied as it is.
     pub is_copied_whole: bool,
     pub is_base: bool,
 }
@@ -111,11 +119,18 @@ pub(super) fn plan(
             .total_cmp(&a.1.unused_share())
             .then(a.0.cmp(&b.0))
     });
+    let is_merged = |pack: &PackTally| pack.file_bytes < SMALL_PACK;
+    let is_read = |pack: &&PackTally| pack.unused_share() >= least_share || is_merged(pack);
+    ahead::tables(
+        repo,
+        by_share.iter().map(|(_, pack)| *pack).filter(is_read),
+        is_merged,
+    )?;
     for (number, pack) in &by_share {
         if pack.unused_share() < least_share {
             break;
         }
-        let Some(used) = sound_use(repo, tally, *number)? else {
+        let Some(used) = sound_use(repo, tally, *number, limits)? else {
             continue;
         };
         if used.freed_bytes() as f64 >= least_share * used.frame_bytes as f64 {
@@ -136,7 +151,7 @@ pub(super) fn plan(
         let pays = !limits.is_remote || bytes >= PACK_TARGET / 2;
         if small.len() >= MERGE_AT && pays {
             for (number, _) in small {
-                if let Some(used) = sound_use(repo, tally, number)? {
+                if let Some(used) = sound_use(repo, tally, number, limits)? {
                     plan.copy(number, used, limits);
                 }
             }
@@ -155,7 +170,7 @@ pub(super) fn plan(
         if unused as f64 <= limits.unused_share * all as f64 || pack.unused_bytes() == 0 {
             break;
         }
-        let Some(used) = sound_use(repo, tally, number)? else {
+        let Some(used) = sound_use(repo, tally, number, limits)? else {
             continue;
         };
         // An estimate by uncompressed lengths may find unused bytes where none can be freed.
@@ -250,7 +265,7 @@ impl Plan {
                 ..*pack
             };
             if rest.unused_share() >= limits.least_share()
-                && let Some(used) = sound_use(repo, tally, number)?
+                && let Some(used) = sound_use(repo, tally, number, limits)?
             {
                 self.copy(number, used, limits);
             }
@@ -300,15 +315,28 @@ fn numbered<'t>(tally: &'t Tally<'_>) -> impl Iterator<Item = (u32, &'t PackTall
 }
 
 /// Like [`pack_use`]; `None` for a pack whose table is damaged, because such a pack stays as it is.
-fn sound_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<Option<PackUse>> {
-    match pack_use(repo, tally, number) {
+fn sound_use(
+    repo: &Repo,
+    tally: &Tally<'_>,
+    number: u32,
+    limits: &PlanLimits,
+) -> Result<Option<PackUse>> {
+    match pack_use(repo, tally, number, limits) {
         Err(e) if e.kind() == Kind::Integrity => Ok(None),
         used => used.map(Some),
     }
 }
 
+/// Reads the table of a pack. The length in the index saves a request to a remote.
+pub(super) fn table_of(repo: &Repo, pack: &PackTally) -> Result<PackTable> {
+    if pack.file_bytes == 0 || repo.remote_store().is_none() {
+        return read_table(repo.store(), &pack.name);
+    }
+    read_table_of(repo.store(), &pack.name, pack.file_bytes)
+}
+
 /// Reads the table of a pack and determines which frames are needed.
-fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<PackUse> {
+fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32, limits: &PlanLimits) -> Result<PackUse> {
     let mut used = PackUse {
         frames: Vec::new(),
         frame_bytes: 0,
@@ -318,14 +346,21 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<PackUse> {
     let Some(pack) = tally.packs.get(number as usize) else {
         return Ok(used);
     };
-    for frame in read_table(repo.store(), &pack.name)?.frames {
+    for frame in table_of(repo, pack)?.frames {
         let offset = u32::try_from(frame.offset).unwrap_or(u32::MAX);
         let place = (number, offset);
         used.frame_bytes += u64::from(frame.stored);
         let (mut needed, mut needed_bytes, mut object_bytes) = (Vec::new(), 0u64, 0u64);
         for (id, len) in &frame.objects {
             object_bytes += u64::from(*len);
-            if tally.is_needed(pack.kind, id, place)? {
+            // The index has no row for a delta whose base was deleted: an earlier run has stored the
+            // object whole elsewhere, and the delta cannot be decoded any more.
+            let is_copy = || {
+                let rows = repo.index()?.lookup_all(pack.kind, id)?;
+                let at = |row: &IndexRow| row.place.pack == pack.name && row.place.offset == offset;
+                Ok::<_, Error>(frame.codec != CODEC_DELTA || rows.iter().any(at))
+            };
+            if tally.is_needed(pack.kind, id, place)? && is_copy()? {
                 needed.push((*id, *len));
                 needed_bytes += u64::from(*len);
             }
@@ -338,7 +373,9 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32) -> Result<PackUse> {
             used.unwrapped.extend((deltas > 0).then_some(offset));
             continue;
         }
-        let is_copied_whole = is_base || needed_bytes * 2 >= object_bytes;
+        let unneeded_bytes = object_bytes.saturating_sub(needed_bytes) as f64;
+        let is_copied_whole =
+            is_base || unneeded_bytes <= limits.frame_share() * object_bytes as f64;
         if is_copied_whole && frame.codec != CODEC_DELTA {
             for (id, _) in &frame.objects {
                 if !needed.iter().any(|needed| needed.0 == *id)

@@ -1,7 +1,7 @@
 //! Copies the needed part of packs into new packs, and makes the new packs findable.
 //!
 //! Frames are copied as they are stored, in the order of their pack, so that neighbours stay
-//! together. A frame of which less than half is needed is compressed again from its needed objects.
+//! together. A frame of which too much is unneeded is compressed again from its needed objects.
 //! Every object is verified before it is copied, so that gc never multiplies damage. The old packs
 //! stay: the gc log gives them up later.
 
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
-use super::plan::{Plan, UsedFrame};
+use super::plan::{Plan, UsedFrame, table_of};
 use super::tally::{FramePlace, Tally};
 use crate::codec::compress::{CompressionProfile, Compressor};
 use crate::error::{Kind, Result};
@@ -23,7 +23,7 @@ use crate::index::segment_writer::write_segment;
 use crate::model::id::{Id, ObjectKind};
 use crate::observe::Observer;
 use crate::repo::frames::Plain;
-use crate::repo::packs::{FinishedPack, NewFrame, PackWriter, read_table, rows_of};
+use crate::repo::packs::{FinishedPack, NewFrame, PackWriter, rows_of};
 use crate::repo::{Repo, layout};
 use crate::store::local::LocalStore;
 use crate::work::Cancelled;
@@ -65,7 +65,7 @@ pub(super) fn repack(
         given_up: plan.given_up().collect(),
         open: Default::default(),
         gathered: Default::default(),
-        compressor: Compressor::default(),
+        full: Vec::new(),
         moved: HashMap::new(),
         pending: Default::default(),
         sizes: HashMap::new(),
@@ -118,7 +118,8 @@ struct Repacker<'a> {
     open: [Option<PackWriter>; 3],
     /// Needed objects of frames that are not copied whole, by kind of object.
     gathered: BTreeMap<ObjectKind, Gathered>,
-    compressor: Compressor,
+    /// Gathered objects that fill a frame.
+    full: Vec<(ObjectKind, Gathered)>,
     /// New places of frames that hold bases.
     moved: HashMap<FramePlace, MovedFrame>,
     /// Rows that no segment contains yet.
@@ -170,7 +171,7 @@ impl Repacker<'_> {
             .iter()
             .map(|frame| (u64::from(frame.offset), frame))
             .collect();
-        let table = read_table(self.repo.store(), &pack.name)?;
+        let table = table_of(self.repo, pack)?;
         let frames: Vec<(TableFrame, &UsedFrame)> = table
             .frames
             .into_iter()
@@ -199,6 +200,7 @@ impl Repacker<'_> {
             for one in prepared {
                 self.add(number, one?)?;
             }
+            self.append_full()?;
         }
         Ok(())
     }
@@ -323,7 +325,10 @@ impl Repacker<'_> {
         let gathered = self.gathered.entry(kind).or_default();
         if !gathered.bytes.is_empty() && gathered.bytes.len() + bytes.len() > FRAME_PLAIN_MAX {
             let full = std::mem::take(gathered);
-            self.append_gathered(kind, &full)?;
+            self.full.push((kind, full));
+            if self.full.len() >= BATCH {
+                self.append_full()?;
+            }
         }
         let gathered = self.gathered.entry(kind).or_default();
         gathered.bytes.extend_from_slice(bytes);
@@ -333,32 +338,37 @@ impl Repacker<'_> {
         Ok(())
     }
 
-    fn append_gathered(&mut self, kind: ObjectKind, gathered: &Gathered) -> Result<()> {
-        if gathered.objects.is_empty() {
-            return Ok(());
+    /// Compresses the full frames on all threads, and appends them.
+    fn append_full(&mut self) -> Result<()> {
+        let full = std::mem::take(&mut self.full);
+        let packed: Vec<Option<Vec<u8>>> = full
+            .par_iter()
+            .map_init(Compressor::default, |compressor, (kind, gathered)| {
+                let profile = if *kind == ObjectKind::Chunk {
+                    CompressionProfile::Normal
+                } else {
+                    CompressionProfile::High
+                };
+                let mut packed = Vec::new();
+                compressor
+                    .compress(profile, &gathered.bytes, &mut packed)
+                    .then_some(packed)
+            })
+            .collect();
+        for ((kind, gathered), packed) in full.iter().zip(&packed) {
+            let (codec, payload) = match packed {
+                Some(packed) => (CODEC_ZSTD, packed),
+                None => (CODEC_RAW, &gathered.bytes),
+            };
+            self.append(&NewFrame {
+                kind: *kind,
+                codec,
+                objects: &gathered.objects,
+                base: None,
+                payload,
+            })?;
         }
-        let profile = if kind == ObjectKind::Chunk {
-            CompressionProfile::Normal
-        } else {
-            CompressionProfile::High
-        };
-        let mut packed = Vec::new();
-        let is_smaller = self
-            .compressor
-            .compress(profile, &gathered.bytes, &mut packed);
-        let (codec, payload) = if is_smaller {
-            (CODEC_ZSTD, packed.as_slice())
-        } else {
-            (CODEC_RAW, gathered.bytes.as_slice())
-        };
-        self.append(&NewFrame {
-            kind,
-            codec,
-            objects: &gathered.objects,
-            base: None,
-            payload,
-        })
-        .map(drop)
+        Ok(())
     }
 
     fn append_stored(
@@ -428,9 +438,10 @@ impl Repacker<'_> {
     }
 
     fn close_all(&mut self) -> Result<()> {
-        for (kind, gathered) in std::mem::take(&mut self.gathered) {
-            self.append_gathered(kind, &gathered)?;
-        }
+        let rest = std::mem::take(&mut self.gathered).into_iter();
+        self.full
+            .extend(rest.filter(|(_, gathered)| !gathered.objects.is_empty()));
+        self.append_full()?;
         // Write trees and commits last, as all writers do, so that a process that finds a commit
         // also finds all its objects.
         for kind in PackKind::ALL {

@@ -28,6 +28,8 @@ const FAN_IN: usize = 64;
 const PAGE: usize = 512;
 /// Length of a prefix in bytes.
 const WIDTH: usize = 8;
+/// Bytes of a run after which a merge gives their space back.
+const RELEASED: u64 = 256 << 10;
 
 /// Collects ids and writes them as sorted runs.
 pub(super) struct PrefixRuns {
@@ -235,6 +237,8 @@ fn merge_some(dir: &Path, runs: &[NamedTempFile]) -> Result<(NamedTempFile, usiz
         .iter()
         .map(PrefixIter::open)
         .collect::<Result<Vec<_>>>()?;
+    // The runs and the merged set together take little more space than one of them.
+    let mut read = vec![0u64; runs.len()];
     let mut heap = BinaryHeap::with_capacity(iters.len());
     for (n, iter) in iters.iter_mut().enumerate() {
         heap.extend(iter.next().transpose()?.map(|prefix| Reverse((prefix, n))));
@@ -242,6 +246,12 @@ fn merge_some(dir: &Path, runs: &[NamedTempFile]) -> Result<(NamedTempFile, usiz
     let merged = std::iter::from_fn(|| {
         let mut top = heap.peek_mut()?;
         let Reverse((prefix, n)) = *top;
+        if let (Some(read), Some(run)) = (read.get_mut(n), runs.get(n)) {
+            *read += WIDTH as u64;
+            if *read % RELEASED == 0 {
+                release(run, *read);
+            }
+        }
         match iters.get_mut(n)?.next() {
             Some(Ok(next)) => top.0.0 = next,
             Some(Err(e)) => return Some(Err(e)),
@@ -250,6 +260,14 @@ fn merge_some(dir: &Path, runs: &[NamedTempFile]) -> Result<(NamedTempFile, usiz
         Some(Ok(prefix))
     });
     write_run(dir, merged)
+}
+
+/// Gives the space of the first bytes of a run back. A file system that cannot do this keeps them
+/// until the run is deleted.
+fn release(run: &NamedTempFile, bytes: u64) {
+    use rustix::fs::{FallocateFlags, fallocate};
+    let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let _ = fallocate(run, hole, 0, bytes);
 }
 
 #[cfg(test)]

@@ -12,15 +12,15 @@ use crate::model::id::parse_hex;
 use crate::observe::Observer;
 use crate::repo::gclog::GcState;
 use crate::repo::{Repo, layout};
+use crate::store::Removal;
 use crate::store::local::LocalStore;
 
 /// Numbers of segments that a merge wrote and deleted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct SegmentsMerged {
     pub(super) written: u64,
     pub(super) deleted: u64,
-    /// Segments that could not be deleted.
-    pub(super) undeleted: u64,
+    pub(super) removal: Removal,
 }
 
 /// Writes segments that replace those with rows of packs that are gone, and merges small ones; then
@@ -95,19 +95,10 @@ fn delete_replaced(repo: &Repo, merged: &mut SegmentsMerged) -> Result<()> {
         .catalogue()
         .and_then(|catalogue| Ok(catalogue.segments()?))
     {
-        let by: HashMap<SegmentName, SegmentName> = rows
+        let by = rows
             .iter()
-            .filter_map(|row| Some((row.name, row.replaced_by?)))
-            .collect();
-        for row in &rows {
-            let (mut name, mut steps) = (row.name, 0);
-            while let Some(next) = by.get(&name).filter(|_| steps < 64) {
-                (name, steps) = (*next, steps + 1);
-            }
-            if name != row.name && live.contains_key(&name) {
-                replaced.insert(row.name);
-            }
-        }
+            .filter_map(|row| Some((row.name, row.replaced_by?)));
+        replaced.extend(replaced_by_live(by, live.keys().copied()));
     }
     let mut keys = Vec::new();
     let mut gone = Vec::new();
@@ -121,13 +112,56 @@ fn delete_replaced(repo: &Repo, merged: &mut SegmentsMerged) -> Result<()> {
             gone.push(name);
         }
     }
-    let failed = repo.store().delete_many(&keys)?;
-    merged.undeleted += failed as u64;
-    merged.deleted += (keys.len() - failed.min(keys.len())) as u64;
-    if failed == 0
-        && let Ok(catalogue) = repo.catalogue()
-    {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let removal = repo.store().delete_many(&keys)?;
+    merged.deleted += (keys.len() - removal.refused.min(keys.len())) as u64;
+    let is_done = removal.refused == 0;
+    merged.removal.add(removal);
+    if is_done && let Ok(catalogue) = repo.catalogue() {
         catalogue.remove_segments(&gone)?;
     }
     Ok(())
+}
+
+/// Returns the segments that live ones replace, directly or through other replaced ones. After many
+/// small commits there may be hundreds of steps between the two.
+fn replaced_by_live(
+    by: impl Iterator<Item = (SegmentName, SegmentName)>,
+    live: impl Iterator<Item = SegmentName>,
+) -> HashSet<SegmentName> {
+    let mut older: HashMap<SegmentName, Vec<SegmentName>> = HashMap::new();
+    by.for_each(|(old, new)| older.entry(new).or_default().push(old));
+    let mut found = HashSet::new();
+    let mut todo: Vec<SegmentName> = live.collect();
+    while let Some(name) = todo.pop() {
+        let replaced = older.remove(&name).unwrap_or_default();
+        found.extend(&replaced);
+        todo.extend(replaced);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_chains_of_replaced_segments_end_at_a_live_one() {
+        let name = |n: u32| {
+            let mut name = SegmentName::default();
+            name[..4].copy_from_slice(&n.to_be_bytes());
+            name
+        };
+        // 999 replaces 998, 998 replaces 997 and so on; 2,001 and 2,002 replace one another.
+        let chain = (0..999).map(|n| (name(n), name(n + 1)));
+        let others = [
+            (name(2000), name(2001)),
+            (name(2001), name(2002)),
+            (name(2002), name(2001)),
+        ];
+        let found = replaced_by_live(chain.chain(others), [name(999), name(3000)].into_iter());
+        assert_eq!(found, (0..999).map(name).collect());
+    }
 }

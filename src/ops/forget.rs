@@ -29,7 +29,7 @@ use crate::error::Result;
 use crate::model::id::Id;
 use crate::observe::Observer;
 use crate::repo::log::Appended;
-use crate::repo::trashlog::TrashLog;
+use crate::repo::trashlog::{FORGET_NOW, TrashLog};
 use choose::{ByReason, Choice};
 use lines::BranchLines;
 use protect::Protections;
@@ -61,6 +61,10 @@ pub fn forget(
         }
         ensure_allowed(options, &report)?;
         let mut appended: BTreeSet<Id> = BTreeSet::new();
+        let reasons = match options.skips_trash {
+            true => reasons.into_iter().map(skip_trash).collect(),
+            false => reasons,
+        };
         let is_done = append(&target, trash.number, reasons, &mut appended, observer)?;
         if is_done {
             report.verdicts.splice(..0, done);
@@ -94,6 +98,12 @@ fn append(
         number = log.read()?.number;
     }
     Ok(true)
+}
+
+/// Marks an entry as one whose versions skip the trash.
+fn skip_trash((why, versions): (String, Vec<Id>)) -> (String, Vec<Id>) {
+    let rest = why.strip_prefix("forget: ").unwrap_or(&why);
+    (format!("{FORGET_NOW}{rest}"), versions)
 }
 
 /// Fails if the run forgets more versions than `max_forget` or, without that limit, if it needs a

@@ -34,6 +34,8 @@ pub struct ForgetOptions {
     pub max_forget: Option<usize>,
     /// Whether the user has confirmed that branches lose many versions, see [`ForgetExcess`].
     pub is_confirmed: bool,
+    /// Whether the versions do not stay in the trash.
+    pub skips_trash: bool,
     pub dry_run: bool,
     /// The directory with the notes of mounts.
     pub run: PathBuf,

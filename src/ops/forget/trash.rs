@@ -27,7 +27,11 @@ pub fn trash(context: &Context) -> Result<Vec<TrashedVersion>> {
     let (trash, states) = (repo.forgotten()?, ForgottenVersions::read(&repo)?);
     let lines = BranchLines::read(&repo)?;
     let mut all = Vec::new();
-    for (id, mention) in trash.forgotten() {
+    // The next gc may delete the others.
+    for (id, mention) in trash
+        .forgotten()
+        .filter(|(_, mention)| !mention.skips_trash())
+    {
         // The commit of a deleted branch may be gone.
         let Ok(commit) = repo.commit_cached(id) else {
             continue;

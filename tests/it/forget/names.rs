@@ -163,6 +163,19 @@ fn now_skips_the_trash() {
 }
 
 #[test]
+fn now_counts_for_later_collections() {
+    let h = History::days(12);
+    h.s.dvc(["-y", "gc", "--now"]).ok();
+    h.json(&["--now", "-y", "main@v3"]);
+    // The data is a small part of a pack that is needed, so it stayed.
+    assert_eq!(h.s.dvc(["show", "main@v3:n"]).ok().out, "3\n");
+    assert!(!h.s.dvc(["forget", "--list"]).ok().out.contains("main@v3"));
+    h.s.dvc(["-y", "gc", "--now", "--max-unused", "0"]).ok();
+    h.s.dvc(["show", "main@v3:n"]).code(13);
+    h.s.dvc(["fsck", "--data"]).ok().says("no damage");
+}
+
+#[test]
 fn gc_can_follow() {
     let h = History::days(5);
     let done = h.json(&["--gc", "main@v2"]);

@@ -54,6 +54,7 @@ fn options(target: ForgetTarget, h: &History) -> ForgetOptions {
         target,
         max_forget: None,
         is_confirmed: true,
+        skips_trash: false,
         dry_run: false,
         run: h.s.at("no-run"),
     }

@@ -28,7 +28,7 @@ use crate::support::known::{KnownVersion, assert_sound, commit_all, context, cop
 use crate::support::zoo::noise;
 
 /// Runs an action at one step.
-struct AtStep<'a> {
+pub struct AtStep<'a> {
     state: Mutex<Steps>,
     action: &'a (dyn Fn(&str) + Sync),
 }
@@ -39,7 +39,7 @@ struct Steps {
 }
 
 impl<'a> AtStep<'a> {
-    fn new(step: u64, action: &'a (dyn Fn(&str) + Sync)) -> Self {
+    pub fn new(step: u64, action: &'a (dyn Fn(&str) + Sync)) -> Self {
         Self {
             state: Mutex::new(Steps {
                 left: step,
@@ -50,7 +50,7 @@ impl<'a> AtStep<'a> {
     }
 
     /// The name of the step at which the action ran.
-    fn ran_at(&self) -> Option<&'static str> {
+    pub fn ran_at(&self) -> Option<&'static str> {
         self.state.lock().ran_at
     }
 }

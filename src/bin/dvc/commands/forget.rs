@@ -108,6 +108,7 @@ fn run_forget(
         target,
         max_forget: args.max_forget,
         is_confirmed: session.globals.yes,
+        skips_trash: args.now,
         dry_run,
         run: dirs::usable_run()?,
     };
@@ -173,6 +174,7 @@ fn collect(
             now: args.now,
             ..GcArgs::default()
         },
+        context.remote_repository.is_some(),
     )?;
     if args.now {
         // Versions that an earlier run moved to the trash are deleted, too.
