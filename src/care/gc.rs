@@ -37,8 +37,9 @@ use crate::repo::refs::Move;
 use crate::repo::trashlog::{TrashLog, TrashMention, TrashState};
 use crate::repo::whole::CopyDemand;
 use crate::repo::{Repo, layout};
-use crate::store::local::LocalStore;
+use crate::store::local::{LocalStore, make_root};
 use crate::sys::clock;
+use crate::sys::io_error::IoError;
 use crate::sys::random::random_hex;
 use crate::work::{Cancelled, fan_out};
 
@@ -189,7 +190,11 @@ impl Gc<'_> {
         let mark = |dir: &Path| mark::mark(self.repo, &roots, &is_forgotten, dir, self.observer);
         let marked = match mark(&dir) {
             // On a full disk, dead packs can still be deleted.
-            Err(e) if e.kind() == Kind::NoSpace => mark(&std::env::temp_dir())?,
+            Err(e) if e.kind() == Kind::NoSpace => {
+                let dir = &self.options.spare_dir;
+                make_root(dir).map_err(IoError::at("create", dir))?;
+                mark(dir)?
+            }
             marked => marked?,
         };
         self.report.whole_versions = marked.whole_versions;

@@ -1,6 +1,7 @@
 //! The options and the report of a gc.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::plan::PlanLimits;
@@ -33,6 +34,8 @@ pub struct GcOptions {
     pub dry_run: bool,
     /// Fails instead of planning more than half of the bytes of all packs.
     pub is_cautious: bool,
+    /// Directory for temporary files if the repository has no space.
+    pub spare_dir: PathBuf,
     /// Author of the log entries that this run writes.
     pub who: String,
     /// The time of this run.

@@ -88,7 +88,7 @@ impl Roots {
     }
 
     /// Takes out previous values of refs of which an earlier gc has collected data, because it kept
-    /// such values for a shorter time. What the refs name now stays.
+    /// such values for a shorter time. The values that refs have now stay.
     pub(super) fn leave_out_collected(
         &mut self,
         repo: &Repo,

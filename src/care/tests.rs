@@ -197,6 +197,7 @@ impl Generated {
             settle: Duration::ZERO,
             dry_run: false,
             is_cautious: false,
+            spare_dir: self.dir.path().join("spare"),
             who: "A <a@example.org>".to_owned(),
             // The deleted branches moved before.
             time: Time {

@@ -18,6 +18,7 @@ use crate::format::packlist::{LIST_MAX, PackList};
 use crate::format::trashlog::TrashEntry;
 use crate::model::id::{parse_hex, to_hex};
 use crate::model::text::count;
+use crate::repo::trashlog::FOLD_EVERY;
 use crate::repo::{Repo, layout};
 use crate::store::StoreError;
 
@@ -177,9 +178,9 @@ fn check_gc_log(log: &EntryLog<GcEntry>, findings: &Findings<'_>) {
         &numbers,
     );
     let Some(dead) = dead else { return };
-    // The plan entry may be removed with the older entries, so its absence is not damage.
-    let plan = log.entries.get(&(dead.seq - 1));
-    if dead.seq == 1 || plan.is_some_and(|before| before.what != GcStep::Plan) {
+    // The plan entry may be removed with the older entries. A gc that was stopped may then create a
+    // dead entry at its number, which does not count.
+    if dead.seq == 1 {
         let key = format!("{}/{}", layout::GC_LOG, seq_key(dead.seq));
         findings.damage(What::GcLog, key, "no plan entry precedes this dead entry");
     }
@@ -312,6 +313,10 @@ fn check_trash_log(log: &EntryLog<TrashEntry>, findings: &Findings<'_>) {
             }
         }
     }
+    // A folding entry leaves out fences that are older than the last `FOLD_EVERY` entries.
+    let folding = log.entries.values().filter(|entry| !entry.older.is_empty());
+    let folded = folding.map(|entry| entry.seq).max().unwrap_or(0);
+    numbers.extend(1..=folded.saturating_sub(FOLD_EVERY));
     check_numbers(findings, What::TrashLog, layout::TRASH_LOG, 1, &numbers);
 }
 

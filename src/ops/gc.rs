@@ -220,6 +220,7 @@ fn gc_options(
         settle,
         dry_run: options.dry_run,
         is_cautious: !options.is_confirmed,
+        spare_dir: context.cache.dir.clone(),
         who: context.author.clone(),
         time: context.moved_at(),
     }

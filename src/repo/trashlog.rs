@@ -17,7 +17,7 @@ use crate::sys::random::random_hex;
 
 /// An entry whose number is a multiple of this contains the preceding entries, unless they name too
 /// many versions.
-const FOLD_EVERY: u64 = 128;
+pub const FOLD_EVERY: u64 = 128;
 
 impl LogEntry for TrashEntry {
     fn seq(&self) -> u64 {

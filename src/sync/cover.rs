@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::packs::{Sent, first_object};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::{PackKind, TableFrame};
 use crate::format::segment::tables::PackEntry;
@@ -99,7 +99,20 @@ impl Cover<'_> {
             {
                 continue;
             }
-            self.copy_segment(&segment)?;
+            match self.copy_segment(&segment) {
+                // If a gc has deleted the segment meanwhile, its packs get a segment of their own.
+                Err(e)
+                    if matches!(e.kind(), Kind::Integrity | Kind::NotFound)
+                        && self
+                            .source
+                            .store()
+                            .len(&layout::segment(segment.name()))?
+                            .is_none() =>
+                {
+                    continue;
+                }
+                copied => copied?,
+            }
             written += 1;
             covers.iter().for_each(|pack| {
                 left.remove(pack);

@@ -35,21 +35,6 @@ fn seed() -> u64 {
 }
 
 impl Chosen {
-    /// Chooses steps at which a process stops.
-    ///
-    /// A process that stops while it writes the catalogue holds a lock, so that others give up after
-    /// 30 s with exit code 11. Without `all`, no process stops there.
-    fn to_stop(stage: &Stage, victim: &Victim, few: usize) -> Self {
-        let mut chosen = Self::of(stage, victim, few);
-        if std::env::var_os("DVC_TEST_KILLS").is_none_or(|wanted| wanted != "all") {
-            let names = &chosen.names;
-            chosen
-                .numbers
-                .retain(|number| !names[number - 1].contains("catalog.db"));
-        }
-        chosen
-    }
-
     /// Counts the steps of a command, and chooses some: every kind of step has the same chance.
     fn of(stage: &Stage, victim: &Victim, few: usize) -> Self {
         let copy = stage.copy();
@@ -243,7 +228,7 @@ fn kill_each(victim: &Victim, few: usize) {
 /// Stops the victim at chosen steps; runs the others to their ends; lets the victim continue.
 fn stop_each(victim: &Victim, few: usize, others: &[&Victim], codes: &[i32]) {
     let stage = Stage::new();
-    let chosen = Chosen::to_stop(&stage, victim, few);
+    let chosen = Chosen::of(&stage, victim, few);
     for number in &chosen.numbers {
         for other in others {
             let mut copy = stage.copy();
@@ -260,6 +245,9 @@ fn stop_each(victim: &Victim, few: usize, others: &[&Victim], codes: &[i32]) {
                 continue;
             }
             let stopped = traced.stop();
+            if copy.has_locked_catalogue() {
+                continue;
+            }
             let codes_of_other: &[i32] = if victim.is_damaged {
                 &[0, 5, 11]
             } else {
@@ -378,8 +366,8 @@ fn gc_beside_a_stopped_forget() {
 #[test]
 fn a_stopped_commit_and_a_stopped_gc() {
     let stage = Stage::new();
-    let commits = Chosen::to_stop(&stage, &COMMIT, 3);
-    let collections = Chosen::to_stop(&stage, &COLLECT, 3);
+    let commits = Chosen::of(&stage, &COMMIT, 3);
+    let collections = Chosen::of(&stage, &COLLECT, 3);
     let mut dice = Numbers(seed() * 2 + 99);
     for _ in 0..commits.numbers.len().max(collections.numbers.len()) {
         let [first, second] =
@@ -396,18 +384,27 @@ fn a_stopped_commit_and_a_stopped_gc() {
                     reached,
                 )
             };
-            let ((one, at), (other, other_at)) = if is_gc_first {
-                let gc = reach(GC, second);
-                (reach(COMMIT.args, first), gc)
+            let (gc, commit) = ((GC, second, &[0, 11][..]), (COMMIT.args, first, &[0][..]));
+            let order = if is_gc_first {
+                [gc, commit]
             } else {
-                (reach(COMMIT.args, first), reach(GC, second))
+                [commit, gc]
             };
-            let case =
-                format!("commit at {first}: {at:?}, gc at {second}: {other_at:?}, {is_gc_first}");
+            let (one, at) = reach(order[0].0, order[0].1);
+            if copy.has_locked_catalogue() {
+                continue;
+            }
+            let (other, other_at) = reach(order[1].0, order[1].1);
+            if copy.has_locked_catalogue() {
+                continue;
+            }
+            let case = format!(
+                "commit at {first} and gc at {second}, gc first: {is_gc_first}: {at:?}, {other_at:?}"
+            );
             copy.dvc("repo", GC).codes(&[0, 11], &case);
             learn(&mut copy);
             copy.assert_sound("repo", &case);
-            for (stopped, codes) in [(other, &[0, 11][..]), (one, &[0])] {
+            for (stopped, codes) in [(other, order[1].2), (one, order[0].2)] {
                 let Some(stopped) = stopped else { continue };
                 let ended = stopped.thaw();
                 note(&format!("{case} {}", ended.code));
@@ -524,6 +521,9 @@ fn mount_commit(stage: &Stage, number: usize, is_mount_stopped: bool) -> usize {
         Reached::Ended(code) => code,
         Reached::Step(_) => {
             let stopped = traced.stop();
+            if copy.has_locked_catalogue() {
+                return steps;
+            }
             if is_mount_stopped {
                 signal(rustix::process::Signal::STOP);
             }

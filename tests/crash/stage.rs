@@ -250,6 +250,21 @@ impl Copy {
         contents
     }
 
+    /// Returns whether a stopped process is in a transaction of a catalogue. Then other processes
+    /// give up after 30 s with exit code 11, which takes too long for a test.
+    pub fn has_locked_catalogue(&self) -> bool {
+        let is_locked = |name: &&str| {
+            let path = repository_in(&self.at(""), name).join("catalog.db");
+            let lock = || -> rusqlite::Result<()> {
+                let catalogue = rusqlite::Connection::open(&path)?;
+                catalogue.busy_timeout(Duration::ZERO)?;
+                catalogue.execute_batch("BEGIN IMMEDIATE; ROLLBACK")
+            };
+            path.exists() && lock().is_err()
+        };
+        ["repo", "there", "mine"].iter().any(is_locked)
+    }
+
     /// The value of a branch.
     pub fn tip(&self, repository: &str, branch: &str) -> Option<Id> {
         let context = context(repository_in(&self.at(""), repository), self.at("w"));

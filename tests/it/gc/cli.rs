@@ -187,7 +187,7 @@ fn a_longer_time_for_old_values_after_a_shorter_one() {
         half.s.dvc(gc).ok();
         half.assert_kept();
     }
-    // What these runs have kept can come back.
+    // The value that these runs have kept can come back.
     half.s.dvc(["undo", "main"]).ok();
     half.s.dvc(["show", "main:text"]).ok();
     half.s.dvc(["fsck", "--data"]).ok();

@@ -354,3 +354,27 @@ fn a_collected_version_that_is_entered_again() {
         assert_sound(&context, &stage.versions[1..], &format!("step {step}"));
     }
 }
+
+/// Folding leaves out old fences, which is no damage.
+#[test]
+fn a_trash_log_with_many_fences_is_sound() {
+    let stage = Stage::new();
+    let context = at(stage.dir.path());
+    let first = stage.versions[0].id;
+    let repo = context.repo().unwrap();
+    let log = TrashLog::new(repo.store());
+    let (who, why) = ("A <a@example.org>", "test");
+    let time = Time {
+        secs: 1_795_143_600,
+        nanos: 0,
+    };
+    let how = Move { who, why, time };
+    for _ in 0..150 {
+        let number = log.read().unwrap().number;
+        log.append(number, &[first], &[], &how).unwrap();
+        log.fence(&how).unwrap();
+    }
+    log.append(log.read().unwrap().number, &[], &[first], &how)
+        .unwrap();
+    assert_sound(&context, &stage.versions, "after 300 entries");
+}
