@@ -3,16 +3,12 @@
 
 use std::collections::HashSet;
 
-use parking_lot::Mutex;
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
-
 use super::mark::Marked;
 use super::roots::Roots;
 use crate::error::{Kind, Result};
 use crate::format::object::ListNode;
 use crate::format::pack::PackKind;
-use crate::format::packlist::ListedPack;
-use crate::format::segment::{IndexRow, PackName};
+use crate::format::segment::PackName;
 use crate::model::entry::{Content, Node};
 use crate::model::id::{Id, ObjectKind};
 use crate::model::tree::TreeBody;
@@ -20,43 +16,36 @@ use crate::observe::Observer;
 use crate::repo::Repo;
 use crate::repo::frames::ObjectError;
 use crate::repo::gclog::GcState;
-use crate::repo::packs::read_table;
 use crate::work::Cancelled;
+use parking_lot::Mutex;
 
 /// Determines which copies of an object stay if the packs of a plan are given up.
 pub(super) struct Kept<'k> {
     repo: &'k Repo,
     state: GcState,
     given_up: &'k HashSet<PackName>,
-    /// Whether this run wrote a pack from verified objects.
-    is_new: &'k (dyn Fn(&PackName) -> bool + Sync),
 }
 
 /// The copies of an object.
 struct Copies {
-    stay: Vec<IndexRow>,
+    has_staying: bool,
     /// Packs of the other copies, and of their bases.
     given_up: Vec<PackName>,
 }
 
 impl<'k> Kept<'k> {
     /// Prepares the lookups for one plan.
-    pub(super) fn new(
-        repo: &'k Repo,
-        given_up: &'k HashSet<PackName>,
-        is_new: &'k (dyn Fn(&PackName) -> bool + Sync),
-    ) -> Self {
+    pub(super) fn new(repo: &'k Repo, given_up: &'k HashSet<PackName>) -> Self {
         Self {
             repo,
             state: repo.gc_state(),
             given_up,
-            is_new,
         }
     }
 
     fn copies(&self, kind: PackKind, id: &Id) -> Result<Copies> {
         let mut copies = Copies {
-            stay: Vec::new(),
+            has_staying: false,
             given_up: Vec::new(),
         };
         for row in self.repo.index()?.lookup_all(kind, id)? {
@@ -69,88 +58,10 @@ impl<'k> Kept<'k> {
                     .given_up
                     .extend(packs().filter(|pack| self.given_up.contains(pack)));
             } else {
-                copies.stay.push(row);
+                copies.has_staying = true;
             }
         }
         Ok(copies)
-    }
-
-    /// Returns the packs with an object that has copies which stay, but none of these copies can be
-    /// read. Such packs must stay too, because a writer that is not visible yet may rely on these
-    /// copies.
-    pub(super) fn packs_with_damaged_twins<'r>(
-        &self,
-        rows: impl Iterator<Item = &'r ListedPack>,
-    ) -> Result<HashSet<PackName>> {
-        let mut damaged = HashSet::new();
-        for row in rows {
-            if !self.are_twins_sound(&row.name)? {
-                damaged.insert(row.name);
-            }
-        }
-        Ok(damaged)
-    }
-
-    /// Adds planned packs to the spared ones: if the copy of an object in a spared pack cannot be
-    /// read, the planned packs with other copies of the object are spared too.
-    pub(super) fn with_unsound_twins(
-        &self,
-        spared: HashSet<PackName>,
-    ) -> Result<HashSet<PackName>> {
-        let mut all = spared.clone();
-        let mut todo: Vec<PackName> = spared.into_iter().collect();
-        while let Some(pack) = todo.pop() {
-            let table = read_table(self.repo.store(), &pack)?;
-            for frame in &table.frames {
-                for (id, _) in &frame.objects {
-                    let rows = self.repo.index()?.lookup_all(table.kind, id)?;
-                    let own = rows.iter().find(|row| row.place.pack == pack);
-                    let twins: Vec<&IndexRow> = rows
-                        .iter()
-                        .filter(|row| {
-                            self.given_up.contains(&row.place.pack)
-                                && !all.contains(&row.place.pack)
-                        })
-                        .collect();
-                    if twins.is_empty()
-                        || own.is_some_and(|own| self.repo.object_at(frame.kind, own).is_ok())
-                    {
-                        continue;
-                    }
-                    for twin in twins {
-                        if all.insert(twin.place.pack) {
-                            todo.push(twin.place.pack);
-                        }
-                    }
-                }
-            }
-        }
-        Ok(all)
-    }
-
-    /// Returns whether each object of a pack either has no copy that stays, or has one that can be
-    /// read. Returns false if the table of the pack is damaged, so that the pack is not given up.
-    fn are_twins_sound(&self, pack: &PackName) -> Result<bool> {
-        let table = match read_table(self.repo.store(), pack) {
-            Err(e) if e.kind() == Kind::Integrity => return Ok(false),
-            table => table?,
-        };
-        let objects: Vec<(ObjectKind, Id)> = table
-            .frames
-            .iter()
-            .flat_map(|frame| frame.objects.iter().map(|(id, _)| (frame.kind, *id)))
-            .collect();
-        objects
-            .par_iter()
-            .map(|(kind, id)| {
-                let copies = self.copies(table.kind, id)?.stay;
-                // This run has verified what it wrote.
-                let is_sound = |row: &IndexRow| {
-                    (self.is_new)(&row.place.pack) || self.repo.object_at(*kind, row).is_ok()
-                };
-                Ok(copies.is_empty() || copies.iter().any(is_sound))
-            })
-            .try_reduce(|| true, |a, b| Ok(a && b))
     }
 }
 
@@ -228,7 +139,7 @@ impl<'w> FreshWalk<'w> {
 
     fn note(&self, kind: ObjectKind, id: &Id) -> Result<()> {
         let copies = self.kept.copies(PackKind::of(kind), id)?;
-        if !copies.stay.is_empty() {
+        if copies.has_staying {
             return Ok(());
         }
         if !copies.given_up.is_empty() {

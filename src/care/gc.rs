@@ -9,20 +9,26 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
+pub use super::options::{GcOptions, GcReport};
+
+use super::ahead;
+use super::deletion::{Deletion, StoredPack, packs_there};
 use super::fresh::{FreshWalk, Kept};
 use super::mark::{self, Marked};
-use super::plan::{self, Plan, PlanLimits};
+use super::plan::{self, Plan};
+use super::reflogs::RefLogs;
 use super::repack::{Repacked, repack};
-use super::roots::{LooseRoot, LooseRoots, Roots};
+use super::roots::{LooseRoots, Roots};
 use super::tally::Tally;
-use crate::error::{Failure, Kind, Result};
+use super::twins::Twins;
+use crate::error::{Error, Failure, Kind, Result, with_causes};
 use crate::format::gclog::{GC_KIND, GcEntry, GcStep};
 use crate::format::pack::PackKind;
 use crate::format::packlist::{ListReason, ListedPack};
 use crate::format::segment::PackName;
-use crate::model::entry::Time;
-use crate::model::id::{Id, parse_hex};
-use crate::model::refname::RefKind;
+use crate::model::id::Id;
 use crate::model::text;
 use crate::observe::Observer;
 use crate::repo::gclog::{GcLog, GcState};
@@ -36,75 +42,10 @@ use crate::sys::clock;
 use crate::sys::random::random_hex;
 use crate::work::{Cancelled, fan_out};
 
-/// Maximum number of fences that are written at the same time.
-const FENCES: usize = 16;
-
-/// Options of a gc.
-#[derive(Clone, Debug)]
-pub struct GcOptions {
-    /// Grace period: how long a pack must have been known as unneeded before it is planned, and how
-    /// long a dead pack stays before it is deleted.
-    pub grace: Duration,
-    /// How long forgotten versions keep all their objects, so that they can be restored.
-    pub keep_trash: Duration,
-    /// Forgotten versions to which `keep_trash` does not apply.
-    pub at_once: BTreeSet<Id>,
-    /// How long versions that a ref named earlier keep all their objects, so that `undo` can return
-    /// to them.
-    pub keep_log: Duration,
-    pub limits: PlanLimits,
-    /// No copy of a pack begins after this moment. Packs that were copied before stay useful.
-    pub until: Option<Instant>,
-    /// Time to wait after the fences, for stores whose listings lag behind their writes.
-    pub settle: Duration,
-    pub dry_run: bool,
-    /// Fails instead of planning more than half of the bytes of all packs.
-    pub is_cautious: bool,
-    /// Author of the log entries that this run writes.
-    pub who: String,
-    /// The time of this run.
-    pub time: Time,
-}
-
-/// The result of a gc.
-#[derive(Clone, Debug, Default)]
-pub struct GcReport {
-    pub whole_versions: u64,
-    pub forgotten_versions: u64,
-    /// Packs that nothing needs and that are planned, with their bytes.
-    pub dropped_packs: u64,
-    pub dropped_bytes: u64,
-    /// Packs whose needed part was copied into new ones, and an estimate of the copied bytes.
-    pub copied_packs: u64,
-    pub copied_bytes: u64,
-    /// New packs with their bytes.
-    pub new_packs: u64,
-    pub new_bytes: u64,
-    /// Packs that nothing needs, but that have been known as such for less than the grace period.
-    pub waiting_packs: u64,
-    pub waiting_bytes: u64,
-    /// When the first of the waiting packs may be planned, in seconds since 1970.
-    pub waiting_until: Option<i64>,
-    /// Estimate of the unused bytes in packs that stay.
-    pub unused_bytes: u64,
-    /// Bytes of all packs that stay.
-    pub kept_bytes: u64,
-    /// Dead packs that were deleted, with their bytes.
-    pub deleted_packs: u64,
-    pub deleted_bytes: u64,
-    /// Dead packs that still exist, with their bytes, and when the first of them is due.
-    pub dead_packs: u64,
-    pub dead_bytes: u64,
-    pub dead_until: Option<i64>,
-    /// Index segments that were deleted because others replace them.
-    pub deleted_segments: u64,
-    /// Objects that could not be deleted.
-    pub undeleted: u64,
-    /// Roots without a log of which objects are missing.
-    pub incomplete: Vec<LooseRoot>,
-    /// Whether the time limit ended the run before everything was done.
-    pub is_partial: bool,
-}
+/// Packs whose age a run asks for at most.
+const AGES_MAX: usize = 1000;
+/// Interval at which a wait looks whether it is cancelled.
+const TICK: Duration = Duration::from_millis(100);
 
 /// The error for a gc that must not continue.
 #[derive(Debug, thiserror::Error)]
@@ -156,18 +97,23 @@ pub fn collect(
         options,
         staging,
         observer,
+        logs: RefLogs::default(),
+        trash: TrashLog::new(repo.store()),
+        packs: Vec::new(),
         gone: HashSet::new(),
         report: GcReport::default(),
     };
     if !options.dry_run {
         super::leftovers::remove(staging);
     }
-    gc.run(loose)?;
-    if !options.dry_run {
-        gc.delete_due()?;
+    if gc.run(loose)? {
+        let state = repo.read_gc_log_to_void()?;
+        gc.delete_due(&state)?;
     }
-    gc.count_dead()?;
-    Ok(gc.report)
+    let (state, packs) = (repo.gc_state(), std::mem::take(&mut gc.packs));
+    let mut report = std::mem::take(&mut gc.report);
+    gc.deletion().count_dead(&state, &packs, &mut report);
+    Ok(report)
 }
 
 struct Gc<'g> {
@@ -175,6 +121,10 @@ struct Gc<'g> {
     options: &'g GcOptions,
     staging: &'g LocalStore,
     observer: &'g dyn Observer,
+    logs: RefLogs,
+    trash: TrashLog<'g>,
+    /// The packs that exist, listed after the roots were read.
+    packs: Vec<StoredPack>,
     /// Versions in the trash of which data is missing, see [`Self::versions_gone`].
     gone: HashSet<Id>,
     report: GcReport,
@@ -189,19 +139,44 @@ impl Gc<'_> {
         }
     }
 
-    fn run(&mut self, loose: &LooseRoots<'_>) -> Result<()> {
+    fn deletion(&self) -> Deletion<'_> {
+        Deletion {
+            repo: self.repo,
+            options: self.options,
+            staging: self.staging,
+            observer: self.observer,
+        }
+    }
+
+    fn delete_due(&mut self, state: &GcState) -> Result<()> {
+        let mut report = std::mem::take(&mut self.report);
+        let mut packs = std::mem::take(&mut self.packs);
+        let deleted = self.deletion().run(state, &mut packs, &mut report);
+        (self.report, self.packs) = (report, packs);
+        deleted
+    }
+
+    fn roots(&self, loose: &LooseRoots<'_>) -> Result<Roots> {
+        let GcOptions { keep_log, time, .. } = *self.options;
+        Roots::read(self.repo, &self.logs, keep_log, time, loose)
+    }
+
+    /// Marks, plans, copies and gives up. Returns whether anything changed.
+    fn run(&mut self, loose: &LooseRoots<'_>) -> Result<bool> {
         // The log comes first, then the refs: a number that was taken since then shows that another
         // gc was here. Packs are listed before the index is read, so that the pack of a new segment
         // never looks unneeded.
         let before = self.repo.read_gc_log_to_void()?;
-        let mut roots = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
-        let trash = TrashLog::new(self.repo.store()).read()?;
-        let packs = self.packs_there()?;
+        let mut roots = self.roots(loose)?;
+        let trash = self.trash.read()?;
+        self.packs = packs_there(self.repo)?;
+        let packs = self.packs.clone();
         self.repo.refresh_index()?;
         let damaged = self.repo.index()?.damaged().len() as u64;
         if damaged > 0 {
             return Err(GcError::DamagedIndex { count: damaged }.into());
         }
+        ahead::nodes(self.repo)?;
         self.gone = self.versions_gone(&before, &trash, &roots)?;
         roots.leave_out_collected(self.repo, &before, &trash)?;
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &roots.tips, id);
@@ -224,10 +199,10 @@ impl Gc<'_> {
         }
         // Dead packs are deleted only after the mark has found a copy of everything outside of
         // them, because the log may have come from another repository.
-        self.delete_due()?;
+        self.delete_due(&before)?;
         let (mut rows, mut plan) = self.decide(&before, &tally, &packs)?;
         if self.options.dry_run {
-            return Ok(());
+            return Ok(false);
         }
         let all: u64 = packs.iter().map(|(_, bytes)| bytes).sum();
         if self.options.is_cautious && plan.freed_bytes > all / 2 {
@@ -261,9 +236,10 @@ impl Gc<'_> {
         });
         self.keep_unless_others_are_sound(&mut rows, &repacked)?;
         if rows.is_empty() {
-            return Ok(());
+            return Ok(!repacked.packs.is_empty());
         }
-        self.give_up(&before, rows, loose, &marked)
+        self.give_up(&before, rows, loose, &marked)?;
+        Ok(true)
     }
 
     /// Returns whether gc may delete the data of a version.
@@ -313,32 +289,13 @@ impl Gc<'_> {
 
     /// Returns the error for objects without a copy: [`GcError::Raced`] if the gc log has moved,
     /// because another gc may have collected them.
-    fn missing(&self, before: &GcState, count: u64) -> Result<crate::error::Error> {
+    fn missing(&self, before: &GcState, count: u64) -> Result<Error> {
         let now = self.repo.read_gc_log_to_void()?;
         Ok(if now.number == before.number {
             GcError::Missing { count }.into()
         } else {
             GcError::Raced.into()
         })
-    }
-
-    /// Lists all packs that exist, with their lengths if the listing has them.
-    fn packs_there(&self) -> Result<Vec<(PackName, u64)>> {
-        let store = self.repo.store();
-        let mut all = Vec::new();
-        for folder in store
-            .list(layout::PACKS)?
-            .into_iter()
-            .filter(|listed| listed.is_dir)
-        {
-            for listed in store.list(&format!("{}/{}", layout::PACKS, folder.name))? {
-                let mut name = PackName::default();
-                if parse_hex(&listed.name, &mut name).is_some() {
-                    all.push((name, listed.len));
-                }
-            }
-        }
-        Ok(all)
     }
 
     /// Decides what to do with each pack. Returns the plan, and its rows for the gc log.
@@ -460,32 +417,58 @@ impl Gc<'_> {
             return Ok(HashMap::new());
         }
         let catalogue = self.repo.catalogue()?;
-        Ok(match self.options.dry_run {
+        let mut seen = match self.options.dry_run {
             true => catalogue.unused_packs(&unneeded, self.options.time.secs)?,
             false => catalogue.see_unused_packs(&unneeded, self.options.time.secs)?,
-        })
+        };
+        // A gc in a container may have no record, so the age of a pack at the remote counts too.
+        if self.repo.remote_store().is_some() {
+            let grace = self.options.grace;
+            let until = self
+                .options
+                .time
+                .secs
+                .saturating_sub_unsigned(grace.as_secs());
+            let young = unneeded
+                .iter()
+                .filter(|name| seen.get(*name).is_none_or(|since| *since > until));
+            let old = self.packs_older_than(young.copied().take(AGES_MAX).collect(), grace)?;
+            seen.extend(old.into_iter().map(|name| (name, until)));
+        }
+        Ok(seen)
+    }
+
+    /// Returns the packs that are at the store for at least `age`, by the clock of the store.
+    fn packs_older_than(&self, packs: Vec<PackName>, age: Duration) -> Result<Vec<PackName>> {
+        let store = self.repo.store();
+        let old = Mutex::new(Vec::new());
+        let threads = store.abilities().in_flight.min(packs.len());
+        fan_out::for_each(threads, packs.into_iter(), |name| {
+            if store
+                .age(&layout::pack(&name))?
+                .is_some_and(|there| there >= age)
+            {
+                old.lock().push(name);
+            }
+            Ok::<_, Error>(())
+        })?;
+        Ok(old.into_inner())
     }
 
     /// Removes the packs from the plan that must stay because of unreadable copies, see
-    /// [`Kept::packs_with_damaged_twins`].
+    /// [`Twins::keep_unless_sound`].
     fn keep_unless_others_are_sound(
         &self,
         rows: &mut Vec<ListedPack>,
         repacked: &Repacked,
     ) -> Result<()> {
         let is_new = |pack: &PackName| repacked.packs.contains_key(pack);
-        // A pack that leaves the plan stays, so its own copies must be read too.
-        loop {
-            let planned: HashSet<PackName> = rows.iter().map(|row| row.name).collect();
-            let kept = Kept::new(self.repo, &planned, &is_new);
-            let damaged = kept.packs_with_damaged_twins(
-                rows.iter().filter(|row| row.reason != ListReason::Orphan),
-            )?;
-            if damaged.is_empty() {
-                return Ok(());
-            }
-            rows.retain(|row| !damaged.contains(&row.name));
-        }
+        let of_index = rows.iter().filter(|row| row.reason != ListReason::Orphan);
+        let mut planned: HashSet<PackName> = of_index.map(|row| row.name).collect();
+        let twins = Twins::find(self.repo, &planned, &is_new)?;
+        twins.keep_unless_sound(&mut planned)?;
+        rows.retain(|row| row.reason == ListReason::Orphan || planned.contains(&row.name));
+        Ok(())
     }
 
     /// Gives up the packs of a plan: writes the plan, fences all logs, spares packs that are needed
@@ -505,7 +488,7 @@ impl Gc<'_> {
         }
         self.observer.step("gc planned");
         self.fence(number)?;
-        std::thread::sleep(self.options.settle);
+        self.wait(self.options.settle)?;
         let planned: HashMap<PackName, ListedPack> =
             rows.into_iter().map(|row| (row.name, row)).collect();
         let spared = self.spare(before, &planned, loose, marked)?;
@@ -532,7 +515,35 @@ impl Gc<'_> {
         }
         self.observer.step("gc given up");
         self.repo.read_gc_log_to_void()?;
-        log.fold()
+        match log.fold() {
+            // Entries that must not be removed do no harm.
+            Err(e) if e.kind() == Kind::Denied => {
+                self.report.undeleted += 1;
+                let because = &mut self.report.undeleted_because;
+                because.get_or_insert_with(|| with_causes(e.as_error()));
+                Ok(())
+            }
+            folded => folded,
+        }
+    }
+
+    fn ensure_not_cancelled(&self) -> Result<()> {
+        if self.observer.cancelled() {
+            return Err(Cancelled.into());
+        }
+        Ok(())
+    }
+
+    fn wait(&self, time: Duration) -> Result<()> {
+        let until = Instant::now() + time;
+        loop {
+            self.ensure_not_cancelled()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(TICK));
+        }
     }
 
     fn entry(&self, seq: u64, what: GcStep) -> Result<GcEntry> {
@@ -555,19 +566,10 @@ impl Gc<'_> {
     /// writer that read the gc log before the plan loses its next append.
     fn fence(&self, number: u64) -> Result<()> {
         let why = format!("gc: fence {number}");
-        let refs = self.repo.refs();
-        let mut logs = Vec::new();
-        for kind in RefKind::STORED {
-            logs.extend(refs.all_names(kind)?.into_iter().map(|name| (kind, name)));
-        }
         self.observer.step("gc fence");
-        fan_out::for_each(FENCES.min(logs.len()), logs.into_iter(), |(kind, name)| {
-            if self.observer.cancelled() {
-                return Err(Cancelled.into());
-            }
-            refs.fence(kind, &name, &self.how(&why))
-        })?;
-        TrashLog::new(self.repo.store()).fence(&self.how(&why))?;
+        self.logs
+            .fence(self.repo, &self.how(&why), &|| self.ensure_not_cancelled())?;
+        self.trash.fence(&self.how(&why))?;
         self.observer.step("gc fenced");
         Ok(())
     }
@@ -575,21 +577,24 @@ impl Gc<'_> {
     /// Returns the packs of the plan that are needed by versions which became visible after the
     /// mark.
     fn spare(
-        &self,
+        &mut self,
         before: &GcState,
         planned: &HashMap<PackName, ListedPack>,
         loose: &LooseRoots<'_>,
         marked: &Marked,
     ) -> Result<HashSet<PackName>> {
-        let mut now = Roots::read(self.repo, self.options.keep_log, self.options.time, loose)?;
-        let trash = TrashLog::new(self.repo.store()).read()?;
+        let mut now = self.roots(loose)?;
+        let trash = self.trash.read()?;
         self.repo.refresh_index()?;
         now.leave_out_collected(self.repo, before, &trash)?;
+        // A writer may have entered a version again that it found without data.
+        let gone = self.versions_gone(before, &trash, &now)?;
+        self.gone.extend(gone);
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &now.tips, id);
         let names: HashSet<PackName> = planned.keys().copied().collect();
-        let kept = Kept::new(self.repo, &names, &|_| false);
+        let kept = Kept::new(self.repo, &names);
         let walk = FreshWalk::new(self.repo, &kept, marked, self.observer);
-        let spared = match walk.run(&now, &is_forgotten) {
+        let mut spared = match walk.run(&now, &is_forgotten) {
             Err(e) if e.kind() == Kind::Integrity => {
                 let now = self.repo.read_gc_log_to_void()?;
                 return Err(if now.number == before.number + 1 {
@@ -600,75 +605,11 @@ impl Gc<'_> {
             }
             spared => spared?,
         };
-        kept.with_unsound_twins(spared)
-    }
-
-    /// Deletes packs that have been dead for at least the grace period, and index segments that
-    /// other segments replace. Any process may call this at any time, and repeatedly.
-    fn delete_due(&mut self) -> Result<()> {
-        let state = self.repo.read_gc_log_to_void()?;
-        let until = self
-            .options
-            .time
-            .secs
-            .saturating_sub_unsigned(self.options.grace.as_secs());
-        let is_due = |row: &ListedPack| {
-            i64::try_from(row.since).unwrap_or(i64::MAX) <= until || self.options.grace.is_zero()
-        };
-        let packs = self.packs_there()?;
-        let there: HashSet<PackName> = packs.iter().map(|pack| pack.0).collect();
-        let due: Vec<(PackName, u64)> = packs
-            .into_iter()
-            .filter(|(name, _)| state.dead.find(name).is_some_and(|row| is_due(&row)))
-            .collect();
-        if self.options.dry_run {
-            self.report.deleted_packs = due.len() as u64;
-            self.report.deleted_bytes = due.iter().map(|pack| pack.1).sum();
-            return Ok(());
+        if !spared.is_empty() {
+            let twins = Twins::find(self.repo, &names, &|_| false)?;
+            twins.spare_unsound(&names, &mut spared)?;
         }
-        // Rows of packs that an earlier run has deleted come back if another process merged the
-        // segments meanwhile.
-        let due_names: HashSet<PackName> = due.iter().map(|pack| pack.0).collect();
-        let is_gone = |name: &PackName| {
-            state.is_dead(name) && (due_names.contains(name) || !there.contains(name))
-        };
-        let merge =
-            || super::segments::merge(self.repo, &state, &is_gone, self.staging, self.observer);
-        // Readers leave out rows of dead packs, so on a full disk the packs may go first.
-        let merged = match merge() {
-            Err(e) if e.kind() == Kind::NoSpace && !due.is_empty() => None,
-            merged => Some(merged?),
-        };
-        let keys: Vec<String> = due.iter().map(|(name, _)| layout::pack(name)).collect();
-        self.observer.step("gc delete");
-        let failed = self.repo.store().delete_many(&keys)?;
-        self.observer.step("gc deleted");
-        let segments = match merged {
-            Some(segments) => segments,
-            None => merge()?,
-        };
-        self.report.deleted_segments += segments.deleted;
-        self.report.undeleted += segments.undeleted;
-        self.report.undeleted += failed as u64;
-        self.report.deleted_packs += (due.len() - failed.min(due.len())) as u64;
-        self.report.deleted_bytes += due.iter().map(|pack| pack.1).sum::<u64>();
-        Ok(())
-    }
-
-    fn count_dead(&mut self) -> Result<()> {
-        let state = self.repo.read_gc_log_to_void()?;
-        for (name, bytes) in self.packs_there()? {
-            let Some(row) = state.dead.find(&name) else {
-                continue;
-            };
-            self.report.dead_packs += 1;
-            self.report.dead_bytes += bytes;
-            let due = i64::try_from(row.since)
-                .ok()
-                .map(|since| since.saturating_add_unsigned(self.options.grace.as_secs()));
-            self.report.dead_until = self.report.dead_until.min(due).or(due);
-        }
-        Ok(())
+        Ok(spared)
     }
 }
 

@@ -29,8 +29,9 @@ use crate::work::queue::{self, LaneWorker, Lanes};
 
 /// Largest size of the set of visited nodes in bytes: enough for 4 million nodes.
 const VISITED_BYTES: usize = 64 << 20;
-/// Smallest size of this set, and bytes for each node: half of the slots stay empty.
+/// Smallest size of this set in bytes.
 const VISITED_MIN: usize = 1 << 20;
+/// Size of this set for each node in bytes, so that half of the slots stay empty.
 const VISITED_BYTES_PER_NODE: usize = 32;
 /// Maximum number of nodes that wait for an idle thread; a thread keeps all other nodes on its own
 /// stack.

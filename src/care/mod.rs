@@ -2,14 +2,19 @@
 //! nothing needs.
 //!
 //! `gc` runs the protocol; `mark` and `tally` find what is needed, `plan` decides, `repack` copies,
-//! `fresh` finds what became visible meanwhile, `segments` cleans the index, and `leftovers` removes
-//! files of interrupted processes.
+//! `twins` reads the copies that stay, `fresh` finds what became visible meanwhile, `segments` cleans
+//! the index, `deletion` deletes, and `leftovers` removes files of interrupted processes. `ahead` and
+//! `reflogs` save requests at a remote.
 
+mod ahead;
+mod deletion;
 mod fresh;
 pub mod gc;
 mod leftovers;
 mod mark;
+mod options;
 pub mod plan;
+mod reflogs;
 mod repack;
 pub mod roots;
 mod runs;
@@ -17,4 +22,5 @@ mod segments;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod twins;
 mod visited;

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::ahead;
 use super::tally::{FramePlace, PackTally, Tally};
 use crate::error::{Error, Kind, Result};
 use crate::format::frame::CODEC_DELTA;
@@ -15,7 +16,7 @@ use crate::index::merged_rows::MergedRows;
 use crate::model::id::Id;
 use crate::repo::Repo;
 use crate::repo::layout::PACK_TARGET;
-use crate::repo::packs::read_table;
+use crate::repo::packs::{PackTable, read_table, read_table_of};
 
 /// A pack below this length is merged with others of its kind.
 const SMALL_PACK: u64 = 8 << 20;
@@ -118,6 +119,13 @@ pub(super) fn plan(
             .total_cmp(&a.1.unused_share())
             .then(a.0.cmp(&b.0))
     });
+    let is_merged = |pack: &PackTally| pack.file_bytes < SMALL_PACK;
+    let is_read = |pack: &&PackTally| pack.unused_share() >= least_share || is_merged(pack);
+    ahead::tables(
+        repo,
+        by_share.iter().map(|(_, pack)| *pack).filter(is_read),
+        is_merged,
+    )?;
     for (number, pack) in &by_share {
         if pack.unused_share() < least_share {
             break;
@@ -319,6 +327,14 @@ fn sound_use(
     }
 }
 
+/// Reads the table of a pack. The length in the index saves a request to a remote.
+pub(super) fn table_of(repo: &Repo, pack: &PackTally) -> Result<PackTable> {
+    if pack.file_bytes == 0 || repo.remote_store().is_none() {
+        return read_table(repo.store(), &pack.name);
+    }
+    read_table_of(repo.store(), &pack.name, pack.file_bytes)
+}
+
 /// Reads the table of a pack and determines which frames are needed.
 fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32, limits: &PlanLimits) -> Result<PackUse> {
     let mut used = PackUse {
@@ -330,7 +346,7 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32, limits: &PlanLimits) ->
     let Some(pack) = tally.packs.get(number as usize) else {
         return Ok(used);
     };
-    for frame in read_table(repo.store(), &pack.name)?.frames {
+    for frame in table_of(repo, pack)?.frames {
         let offset = u32::try_from(frame.offset).unwrap_or(u32::MAX);
         let place = (number, offset);
         used.frame_bytes += u64::from(frame.stored);

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
-use super::plan::{Plan, UsedFrame};
+use super::plan::{Plan, UsedFrame, table_of};
 use super::tally::{FramePlace, Tally};
 use crate::codec::compress::{CompressionProfile, Compressor};
 use crate::error::{Kind, Result};
@@ -23,7 +23,7 @@ use crate::index::segment_writer::write_segment;
 use crate::model::id::{Id, ObjectKind};
 use crate::observe::Observer;
 use crate::repo::frames::Plain;
-use crate::repo::packs::{FinishedPack, NewFrame, PackWriter, read_table, rows_of};
+use crate::repo::packs::{FinishedPack, NewFrame, PackWriter, rows_of};
 use crate::repo::{Repo, layout};
 use crate::store::local::LocalStore;
 use crate::work::Cancelled;
@@ -171,7 +171,7 @@ impl Repacker<'_> {
             .iter()
             .map(|frame| (u64::from(frame.offset), frame))
             .collect();
-        let table = read_table(self.repo.store(), &pack.name)?;
+        let table = table_of(self.repo, pack)?;
         let frames: Vec<(TableFrame, &UsedFrame)> = table
             .frames
             .into_iter()

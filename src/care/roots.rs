@@ -6,19 +6,16 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
-use crate::error::{Error, Kind, Result};
+use super::reflogs::RefLogs;
+use crate::error::{Kind, Result};
 use crate::format::refentry::RefEntry;
 use crate::model::entry::Time;
 use crate::model::id::{Id, ObjectKind};
-use crate::model::refname::{RefKind, RefName};
 use crate::repo::Repo;
 use crate::repo::gclog::GcState;
 use crate::repo::refs::value_of;
 use crate::repo::trashlog::TrashState;
 use crate::repo::whole::CopyDemand;
-use crate::work::fan_out;
 
 /// A version that is held by something other than a ref: the base of a worktree, an overlay, a
 /// lease.
@@ -47,38 +44,26 @@ pub struct Roots {
 impl Roots {
     /// Reads all refs, including deleted ones. Entries of their logs count while they are younger
     /// than `keep_log`.
-    pub fn read(
+    pub(super) fn read(
         repo: &Repo,
+        logs: &RefLogs,
         keep_log: Duration,
         now: Time,
         loose: &LooseRoots<'_>,
     ) -> Result<Self> {
         let since = now.secs.saturating_sub_unsigned(keep_log.as_secs());
-        let mut logs: Vec<(RefKind, RefName)> = Vec::new();
-        for kind in RefKind::STORED {
-            logs.extend(
-                repo.refs()
-                    .all_names(kind)?
-                    .into_iter()
-                    .map(|name| (kind, name)),
-            );
-        }
-        let found = Mutex::new((BTreeSet::new(), BTreeSet::new()));
-        let threads = repo.store().abilities().in_flight.min(logs.len());
-        fan_out::for_each(threads, logs.into_iter(), |(kind, name)| {
-            let log = repo.refs().log(kind, &name)?;
-            let mut found = found.lock();
-            let (all, tips) = &mut *found;
-            if let Some(tip) = log.first().and_then(value_of) {
+        let (mut all, mut tips) = (BTreeSet::new(), BTreeSet::new());
+        for log in logs.read(repo)? {
+            // Fences and first entries repeat the value.
+            let moves = || log.entries.iter().filter(|entry| entry.old != entry.new);
+            if let Some(tip) = moves().next().and_then(value_of) {
                 tips.insert(tip);
                 all.insert(tip);
             }
-            for entry in log.iter().filter(|entry| entry.time > since) {
+            for entry in moves().filter(|entry| entry.time > since) {
                 all.extend(values(entry));
             }
-            Ok::<_, Error>(())
-        })?;
-        let (all, tips) = found.into_inner();
+        }
         Ok(Self {
             refs: all.into_iter().collect(),
             tips,

@@ -12,15 +12,15 @@ use crate::model::id::parse_hex;
 use crate::observe::Observer;
 use crate::repo::gclog::GcState;
 use crate::repo::{Repo, layout};
+use crate::store::Removal;
 use crate::store::local::LocalStore;
 
 /// Numbers of segments that a merge wrote and deleted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct SegmentsMerged {
     pub(super) written: u64,
     pub(super) deleted: u64,
-    /// Segments that could not be deleted.
-    pub(super) undeleted: u64,
+    pub(super) removal: Removal,
 }
 
 /// Writes segments that replace those with rows of packs that are gone, and merges small ones; then
@@ -112,12 +112,14 @@ fn delete_replaced(repo: &Repo, merged: &mut SegmentsMerged) -> Result<()> {
             gone.push(name);
         }
     }
-    let failed = repo.store().delete_many(&keys)?;
-    merged.undeleted += failed as u64;
-    merged.deleted += (keys.len() - failed.min(keys.len())) as u64;
-    if failed == 0
-        && let Ok(catalogue) = repo.catalogue()
-    {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let removal = repo.store().delete_many(&keys)?;
+    merged.deleted += (keys.len() - removal.refused.min(keys.len())) as u64;
+    let is_done = removal.refused == 0;
+    merged.removal.add(removal);
+    if is_done && let Ok(catalogue) = repo.catalogue() {
         catalogue.remove_segments(&gone)?;
     }
     Ok(())

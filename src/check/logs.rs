@@ -304,7 +304,7 @@ impl Log {
                 current: *n == self.last,
             };
             // The newest value is needed in any case. Older values may have been deleted by the gc.
-            roots.extend(Some(root).filter(|root| root.current || entry.time >= collected));
+            roots.extend(Some(root).filter(|root| root.current || entry.time > collected));
         }
     }
 }

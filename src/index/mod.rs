@@ -255,6 +255,13 @@ impl Index {
         memory.taken = left;
     }
 
+    /// Drops segments that do not exist any more.
+    pub fn drop_segments(&self, is_gone: impl Fn(&SegmentName) -> bool) {
+        for set in &self.sets {
+            write(&set.segments).retain(|segment| !is_gone(segment.name()));
+        }
+    }
+
     /// Returns the open segments of a kind, newest first.
     pub fn segments(&self, kind: PackKind) -> Vec<Arc<SegmentReader>> {
         read(&self.set(kind).segments).clone()

@@ -92,7 +92,8 @@ pub struct FetchReport {
 /// Attempts while garbage collections, here or at the remote, delete what the fetch relies on.
 const ATTEMPTS: usize = 8;
 
-/// Fetches from one remote.
+/// Fetches from one remote. If a gc moves objects at the same time, the fetch starts again instead of
+/// failing; packs that have arrived are not fetched again.
 pub fn fetch(
     context: &Context,
     remote: &Remote,

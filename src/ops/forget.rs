@@ -100,6 +100,7 @@ fn append(
     Ok(true)
 }
 
+/// Marks an entry as one whose versions skip the trash.
 fn skip_trash((why, versions): (String, Vec<Id>)) -> (String, Vec<Id>) {
     let rest = why.strip_prefix("forget: ").unwrap_or(&why);
     (format!("{FORGET_NOW}{rest}"), versions)

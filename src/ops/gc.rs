@@ -9,12 +9,13 @@ use crate::care::gc::{GcOptions, GcReport};
 use crate::care::plan::PlanLimits;
 use crate::care::roots::LooseRoot;
 use crate::checkout::patch::journal::Journal;
-use crate::context::Context;
+use crate::context::remote_access::RemoteAccess;
+use crate::context::{Context, Remote};
 use crate::error::{Failure, Kind, Result};
 use crate::model::id::Id;
 use crate::mount::daemon::overlay_roots;
 use crate::observe::Observer;
-use crate::repo::{Repo, layout};
+use crate::repo::{OpenOptions, Repo, layout};
 use crate::sys::io_error::IoError;
 
 /// The size of the cache before and after a deletion.
@@ -91,7 +92,7 @@ impl Failure for SilentMount {
     }
 }
 
-/// Limit on the decompressed frames in memory. A collection reads most frames once.
+/// Limit on the decompressed frames in memory, in bytes. A collection reads most frames only once.
 const FRAME_CACHE_BYTES: usize = 16 << 20;
 
 /// Deletes data that no version of the local repository needs. `run` is the directory with the
@@ -108,33 +109,78 @@ pub fn collect(
     let context = &context;
     let repo = context.repo()?;
     let local = repo.ensure_local()?;
-    let limits = PlanLimits {
-        unused_share: options.max_unused,
-        copied_bytes: options.max_repack,
-        is_remote: false,
+    crate::care::gc::collect(
+        &repo,
+        &|| loose_roots(context, &repo, run),
+        &gc_options(context, options, false, Duration::ZERO),
+        local.files(),
+        observer,
+    )
+}
+
+/// Deletes what no version of a remote repository needs. `settle` replaces the time that a gc waits
+/// for writes of other clients at a store without conditional writes.
+pub fn collect_remote(
+    context: &Context,
+    remote: &Remote,
+    options: &CollectOptions,
+    settle: Option<Duration>,
+    observer: &dyn Observer,
+) -> Result<GcReport> {
+    let local = context.repo()?;
+    let staging = local.ensure_local()?.files();
+    // Another repository must not hide that an object is missing at the remote.
+    let mut context = context.clone();
+    context.open = OpenOptions {
+        lazy_source: None,
+        heal: false,
+        heal_sources: Vec::new(),
+        ..context.open
     };
-    let gc = GcOptions {
+    let mut access = RemoteAccess::new(&context, remote)?;
+    let mut repo = access.existing()?;
+    if !options.dry_run && access.state.exclusive.is_none() {
+        access.probe(false)?;
+        repo = access.existing()?;
+    }
+    let settle = match repo.store().abilities().settle() {
+        Duration::ZERO => Duration::ZERO,
+        time => settle.unwrap_or(time),
+    };
+    crate::care::gc::collect(
+        &repo,
+        &|| Ok(Vec::new()),
+        &gc_options(&context, options, true, settle),
+        staging,
+        observer,
+    )
+}
+
+fn gc_options(
+    context: &Context,
+    options: &CollectOptions,
+    is_remote: bool,
+    settle: Duration,
+) -> GcOptions {
+    GcOptions {
         grace: options.grace,
         keep_trash: options.keep_trash,
         at_once: options.at_once.clone(),
         keep_log: options.keep_log,
-        limits,
+        limits: PlanLimits {
+            unused_share: options.max_unused,
+            copied_bytes: options.max_repack,
+            is_remote,
+        },
         until: options
             .max_time
             .and_then(|most| Instant::now().checked_add(most)),
-        settle: Duration::ZERO,
+        settle,
         dry_run: options.dry_run,
         is_cautious: !options.is_confirmed,
         who: context.author.clone(),
         time: context.moved_at(),
-    };
-    crate::care::gc::collect(
-        &repo,
-        &|| loose_roots(context, &repo, run),
-        &gc,
-        local.files(),
-        observer,
-    )
+    }
 }
 
 /// Returns the versions that the repository must keep although no ref names them: those of

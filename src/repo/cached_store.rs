@@ -17,7 +17,9 @@ use super::layout;
 use crate::cache::BlockCache;
 use crate::error::carried;
 use crate::index::segment_reader::SegmentBytes;
-use crate::store::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take};
+use crate::store::{
+    Abilities, ListedKey, ListedObject, Removal, Store, StoreError, StoreErrorKind, Take,
+};
 use crate::work::fan_out;
 
 /// Gaps of at most this size between two ranges are fetched too, because one more request costs
@@ -128,6 +130,15 @@ impl CachedStore {
     pub fn forget(&self, key: &str) {
         self.damaged_local.lock().insert(key.to_owned());
         if let (Ok(len), Some(cache)) = (self.length(key), &self.cache) {
+            cache.forget(key, len);
+        }
+    }
+
+    /// Drops the cached blocks of an object that the store does not have any more.
+    pub fn drop_cached(&self, key: &str) {
+        let len = self.lens.lock().remove(key);
+        self.fetched.lock().remove(key);
+        if let (Some(len), Some(cache)) = (len, &self.cache) {
             cache.forget(key, len);
         }
     }
@@ -351,6 +362,26 @@ impl Store for CachedStore {
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.inner.delete(key)
+    }
+
+    fn list_objects(&self, dir: &str) -> Result<Vec<ListedObject>, StoreError> {
+        let listed = self.inner.list_objects(dir)?;
+        if is_immutable(dir) {
+            // A registry does not list the lengths of all objects.
+            let known = listed.iter().filter(|object| object.len > 0);
+            known.for_each(|object| self.learn(&object.key, object.len));
+        }
+        Ok(listed)
+    }
+
+    fn delete_many(&self, keys: &[String]) -> Result<Removal, StoreError> {
+        let removed = self.inner.delete_many(keys)?;
+        keys.iter().for_each(|key| self.drop_cached(key));
+        Ok(removed)
+    }
+
+    fn age(&self, key: &str) -> Result<Option<Duration>, StoreError> {
+        self.inner.age(key)
     }
 }
 

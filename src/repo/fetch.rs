@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use super::handle::{LocalRepo, Repo};
 use super::layout;
 use crate::codec::hash::NameHasher;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::format::pack::PackKind;
 use crate::format::segment::PackName;
 use crate::model::id::{Id, ObjectKind};
@@ -92,6 +92,21 @@ impl Repo {
     /// Fetches chunks that are not local into the cache; chunks that are close together share a
     /// request. Returns the number of requested bytes.
     pub fn fetch_ahead(&self, chunks: &[Id]) -> Result<u64> {
+        match self.fetch_ahead_by_index(chunks) {
+            // A gc may have moved chunks since the index was opened. The read of a chunk that is
+            // still missing reports it.
+            Err(e) if e.kind() == Kind::Integrity => {
+                self.locator.refresh_after_damage()?;
+                match self.fetch_ahead_by_index(chunks) {
+                    Err(e) if e.kind() == Kind::Integrity => Ok(0),
+                    fetched => fetched,
+                }
+            }
+            fetched => fetched,
+        }
+    }
+
+    fn fetch_ahead_by_index(&self, chunks: &[Id]) -> Result<u64> {
         let (Some(remote), index) = (self.remote_store(), self.index()?) else {
             let mut missing = Vec::new();
             for id in chunks {

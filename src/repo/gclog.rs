@@ -259,6 +259,11 @@ impl<'s> GcLog<'s> {
     /// packs as dead. If folding had freed its number, the entry counts only if the newest dead
     /// entry lists all its packs.
     fn counts(&self, entry: &GcEntry, rows: &[ListedPack]) -> Result<bool> {
+        // No entry is newer, so the newest one is the one that was created.
+        let newest = self.log.keys()?.first().map(|key| key.seq);
+        if newest == Some(entry.seq) {
+            return Ok(true);
+        }
         // An empty known state forces a complete read.
         let now = self.read_to_void(&GcState::default())?;
         match entry.what {

@@ -20,11 +20,16 @@ impl<'r> GcWatch<'r> {
         }
     }
 
-    /// Returns whether one of the logs has moved.
+    /// Returns whether one of the logs has moved. At a remote, a gc may also delete what an earlier
+    /// one gave up, which replaces segments of the index.
     pub fn has_moved(&self) -> bool {
         self.logs.iter().any(|(repo, number)| {
-            repo.read_gc_log()
-                .is_ok_and(|state| state.number != *number)
+            let has_new_index =
+                repo.remote_store().is_some() && repo.has_new_index().unwrap_or(false);
+            let has_moved = repo
+                .read_gc_log()
+                .is_ok_and(|state| state.number != *number);
+            has_new_index || has_moved
         })
     }
 

@@ -344,6 +344,23 @@ impl Repo {
         self.locator.location.as_remote()
     }
 
+    /// Returns a handle that reads a remote repository from its store only, without the cache and
+    /// without the packs of a local repository; `None` for a local one.
+    pub fn uncached(&self) -> Result<Option<Self>> {
+        let Some(remote) = self.remote_store() else {
+            return Ok(None);
+        };
+        let store = CachedStore::new(Arc::clone(remote.direct()), None, None);
+        let state = self.path().parent().unwrap_or(self.path());
+        Self::with_marker(
+            Arc::new(store),
+            self.marker.clone(),
+            state,
+            self.options.clone(),
+        )
+        .map(Some)
+    }
+
     /// Returns the marker: the id, the default branch and the chunker settings of the repository.
     pub fn marker(&self) -> &Marker {
         &self.marker

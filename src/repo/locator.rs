@@ -35,6 +35,16 @@ type SegmentFile = (SegmentName, u64);
 /// A segment, or the error that occurred when it was opened.
 type OpenedSegment = (SegmentName, Result<SegmentReader, IndexError>);
 
+/// The segments of a repository.
+struct LiveSegments {
+    /// Those that no stored segment replaces according to the catalogue.
+    live: Vec<SegmentFile>,
+    /// The names of all stored ones.
+    stored: HashSet<SegmentName>,
+    /// The names of all segments in the catalogue.
+    known: HashSet<SegmentName>,
+}
+
 /// The store of a repository.
 pub(super) enum Location {
     /// A local directory.
@@ -138,7 +148,7 @@ impl Locator {
     }
 
     fn open_index(&self) -> Result<Index> {
-        let (live, known) = self.live_segments(self.open_catalogue().ok())?;
+        let LiveSegments { live, known, .. } = self.live_segments(self.open_catalogue().ok())?;
         let index = Index::open(self.open_segments(live, HashSet::new())?)?;
         if let Some(catalogue) = self.catalogue.get() {
             for segment in layout::SEGMENT_KINDS
@@ -161,7 +171,8 @@ impl Locator {
         Ok(index)
     }
 
-    /// Opens the segments that other processes have written since. Returns whether there were any.
+    /// Opens the segments that other processes have written since, and drops those that a gc has
+    /// deleted. Returns whether there were any.
     pub(super) fn refresh(&self) -> Result<bool> {
         // `index` locks `opening` itself, so it must be called before this function locks it.
         let index = self.index()?;
@@ -173,17 +184,29 @@ impl Locator {
             .collect();
         // Damaged segments would be reported again by each refresh.
         open.extend(index.damaged().iter().map(|d| d.0));
-        let new = retry_replaced(|| {
-            let live = self.live_segments(self.open_catalogue().ok())?.0;
+        let (new, stored) = retry_replaced(|| {
+            let LiveSegments { live, stored, .. } =
+                self.live_segments(self.open_catalogue().ok())?;
             let opened = self
                 .open_segments(live, open.clone())?
                 .into_iter()
                 .map(|(_, opened)| opened);
-            Ok(opened.collect::<Result<Vec<_>, _>>()?)
+            Ok((opened.collect::<Result<Vec<_>, _>>()?, stored))
         })?;
-        let found = !new.is_empty();
+        let mut found = !new.is_empty();
         new.into_iter()
             .for_each(|segment| index.add_segment(segment));
+        // The segments in `open` were stored before the listing.
+        let gone: HashSet<SegmentName> = open
+            .into_iter()
+            .filter(|name| !stored.contains(name))
+            .collect();
+        if let Some(remote) = self.location.as_remote() {
+            found |= !gone.is_empty();
+            index.drop_segments(|name| gone.contains(name));
+            gone.iter()
+                .for_each(|name| remote.drop_cached(&layout::segment(name)));
+        }
         Ok(found)
     }
 
@@ -273,12 +296,7 @@ impl Locator {
         }
     }
 
-    /// Returns the stored segments that no stored segment replaces according to the catalogue; and
-    /// the names of all segments in the catalogue.
-    fn live_segments(
-        &self,
-        catalogue: Option<&Catalogue>,
-    ) -> Result<(Vec<SegmentFile>, HashSet<SegmentName>)> {
+    fn live_segments(&self, catalogue: Option<&Catalogue>) -> Result<LiveSegments> {
         let named = |listed: ListedKey| {
             let mut name = [0u8; 32];
             parse_hex(&listed.name, &mut name).map(|_| (name, listed.len))
@@ -302,7 +320,11 @@ impl Locator {
             .into_iter()
             .filter(|s| !replaced.contains(&s.0))
             .collect();
-        Ok((live, rows.iter().map(|s| s.name).collect()))
+        Ok(LiveSegments {
+            live,
+            stored: names,
+            known: rows.iter().map(|s| s.name).collect(),
+        })
     }
 
     /// Returns the gc log as this process read it last.

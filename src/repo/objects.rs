@@ -114,6 +114,11 @@ impl Repo {
         self.frames.at(self.index()?, kind, row)
     }
 
+    /// Like [`Self::object_at`], with the index of another handle of the same repository.
+    pub fn object_at_by(&self, index: &Index, kind: ObjectKind, row: &IndexRow) -> Result<Plain> {
+        self.frames.at(index, kind, row)
+    }
+
     /// Returns the verified bytes of an object whose location is looked up in `index` instead of
     /// the repository's own index.
     pub fn object_by(&self, index: &Index, kind: ObjectKind, id: &Id) -> Result<Option<Plain>> {

@@ -283,10 +283,17 @@ pub struct PackTable {
 
 /// Reads and verifies the table of contents of a stored pack.
 pub fn read_table(store: &dyn Store, name: &PackName) -> Result<PackTable> {
+    let key = layout::pack(name);
+    let bytes = store.len(&key)?;
+    let bytes = bytes.ok_or(StoreError::Missing { key })?;
+    read_table_of(store, name, bytes)
+}
+
+/// Like [`read_table`], for a pack whose length the caller knows.
+pub fn read_table_of(store: &dyn Store, name: &PackName, bytes: u64) -> Result<PackTable> {
     use crate::format::pack::{FOOTER_LEN, HEADER_LEN, decode_table};
     let key = layout::pack(name);
     let missing = || StoreError::Missing { key: key.clone() };
-    let bytes = store.len(&key)?.ok_or_else(missing)?;
     let footer_at = bytes.checked_sub(FOOTER_LEN as u64).ok_or_else(missing)?;
     let mut raw = [0u8; FOOTER_LEN];
     raw.copy_from_slice(&store.read_at(&key, footer_at, FOOTER_LEN)?);

@@ -6,16 +6,31 @@
 use super::gclog::GcState;
 use super::handle::Repo;
 use super::trashlog::{TrashLog, TrashState};
-use crate::error::Result;
+use crate::error::{Failure, Kind, Result};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
 use crate::format::segment::{IndexRow, PackName};
+use crate::index::{Index, IndexError};
 use crate::model::id::{Id, ObjectKind};
 
 impl Repo {
     /// Returns whether the index contains an object. Its pack may be missing.
     pub fn has(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
-        Ok(self.index()?.lookup(PackKind::of(kind), id)?.is_some())
+        let row = self.look_up(|index| index.lookup(PackKind::of(kind), id))?;
+        Ok(row.is_some())
+    }
+
+    /// Asks the index. If a segment cannot be read, because a gc may have deleted it since the index
+    /// was opened, asks the refreshed index.
+    fn look_up<T>(&self, look: impl Fn(&Index) -> Result<T, IndexError>) -> Result<T> {
+        let index = self.index()?;
+        match look(index) {
+            Err(e) if e.kind() == Kind::Integrity => {
+                self.locator.refresh_after_damage()?;
+                Ok(look(index)?)
+            }
+            found => Ok(found?),
+        }
     }
 
     /// Returns whether an object has a copy that a writer may rely on: in a pack that exists, and
@@ -26,12 +41,11 @@ impl Repo {
 
     /// Like [`Self::rely`], for an object in packs of a kind.
     pub fn rely_on_kind(&self, table: PackKind, id: &Id) -> Result<bool> {
-        let index = self.index()?;
         // Usually there is neither a gc nor a missing pack, and then one look-up is enough.
         if self.locator.is_all_reliable()? {
-            return Ok(index.lookup(table, id)?.is_some());
+            return Ok(self.look_up(|index| index.lookup(table, id))?.is_some());
         }
-        for row in index.lookup_all(table, id)? {
+        for row in self.look_up(|index| index.lookup_all(table, id))? {
             if self.locator.is_reliable(&row)? {
                 return Ok(true);
             }
@@ -41,7 +55,7 @@ impl Repo {
 
     /// Returns the copies of an object on which a writer may rely.
     pub fn reliable_copies(&self, kind: PackKind, id: &Id) -> Result<Vec<IndexRow>> {
-        let mut copies = self.index()?.lookup_all(kind, id)?;
+        let mut copies = self.look_up(|index| index.lookup_all(kind, id))?;
         if !self.locator.is_all_reliable()? {
             let mut reliable = Vec::with_capacity(copies.len());
             for row in copies {
@@ -57,14 +71,13 @@ impl Repo {
     /// Returns a copy of an object that no gc has given up, as far as this process has read the gc
     /// log.
     pub fn live_copy(&self, kind: PackKind, id: &Id) -> Result<Option<IndexRow>> {
-        let index = self.index()?;
-        let first = index.lookup(kind, id)?;
+        let first = self.look_up(|index| index.lookup(kind, id))?;
         if first.is_none_or(|row| !self.is_given_up(&row)) {
             return Ok(first);
         }
         // The first copy is nearly always live, so the other copies are looked up only if needed.
-        Ok(index
-            .lookup_all(kind, id)?
+        Ok(self
+            .look_up(|index| index.lookup_all(kind, id))?
             .into_iter()
             .find(|row| !self.is_given_up(row)))
     }
@@ -99,6 +112,11 @@ impl Repo {
     /// Opens index segments that other processes have written in the meantime.
     pub fn refresh_index(&self) -> Result<()> {
         self.locator.refresh().map(drop)
+    }
+
+    /// Like [`Self::refresh_index`]; returns whether the index has changed.
+    pub fn has_new_index(&self) -> Result<bool> {
+        self.locator.refresh()
     }
 
     /// Returns the packs of the index that exist and are not known to be damaged, as the sorted

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use parking_lot::Mutex;
+
 use super::layout;
 use super::log::{Appended, EntryKey, Log, LogEntry};
 use super::refs::Move;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::format::Malformed;
 use crate::format::trashlog::{IDS_MAX, TRASH_KIND, TrashEntry};
 use crate::model::id::Id;
@@ -135,13 +137,16 @@ pub struct TrashHistory {
 /// The trash log of a repository.
 pub struct TrashLog<'s> {
     log: Log<'s>,
+    /// Entries that were read, by the last component of their keys.
+    known: Mutex<HashMap<String, TrashEntry>>,
 }
 
 impl<'s> TrashLog<'s> {
     /// Returns the log in a store.
-    pub const fn new(store: &'s dyn Store) -> Self {
+    pub fn new(store: &'s dyn Store) -> Self {
         Self {
             log: Log::new(store, layout::TRASH_LOG),
+            known: Mutex::default(),
         }
     }
 
@@ -170,10 +175,19 @@ impl<'s> TrashLog<'s> {
             if all.last().is_some_and(|newer| newer.seq <= key.seq) {
                 continue;
             }
+            let known = self.known.lock().get(&key.name).cloned();
+            let read = match known {
+                None => self.log.read::<TrashEntry>(&key)?,
+                known => known,
+            };
             // Another process has folded the entry after it was listed.
-            let Some(mut entry) = self.log.read::<TrashEntry>(&key)? else {
+            let Some(mut entry) = read else {
                 return Ok(None);
             };
+            self.known
+                .lock()
+                .entry(key.name)
+                .or_insert_with(|| entry.clone());
             let older = std::mem::take(&mut entry.older);
             all.push(entry);
             all.extend(older);
@@ -295,7 +309,11 @@ impl<'s> TrashLog<'s> {
         let appended = self.log.append(&entry)?;
         // Until this entry counts, the folded entries are the only copy of their mentions.
         if appended == Appended::Counts {
-            self.log.remove(&folded)?;
+            match self.log.remove(&folded) {
+                // With credentials that must not delete, the folded entries stay.
+                Err(e) if e.kind() == Kind::Denied => {}
+                removed => removed?,
+            }
         }
         Ok(appended)
     }

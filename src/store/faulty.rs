@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take};
+use super::{Abilities, ListedKey, ListedObject, Removal, Store, StoreError, StoreErrorKind, Take};
 
 /// The point at which a request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,6 +218,15 @@ impl Store for FaultyStore {
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.ask("remove", key, || self.inner.delete(key))
+    }
+
+    fn list_objects(&self, dir: &str) -> Result<Vec<ListedObject>, StoreError> {
+        self.ask("list", dir, || self.inner.list_objects(dir))
+    }
+
+    fn delete_many(&self, keys: &[String]) -> Result<Removal, StoreError> {
+        let key = keys.first().map_or("", String::as_str);
+        self.ask("remove", key, || self.inner.delete_many(keys))
     }
 }
 

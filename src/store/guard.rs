@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take};
+use super::{Abilities, ListedKey, ListedObject, Removal, Store, StoreError, StoreErrorKind, Take};
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::sys::random::random_hex;
 use crate::work::Cancelled;
@@ -335,6 +335,18 @@ impl Store for GuardedStore {
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.inner.delete(key)
+    }
+
+    fn list_objects(&self, dir: &str) -> Result<Vec<ListedObject>, StoreError> {
+        self.inner.list_objects(dir)
+    }
+
+    fn delete_many(&self, keys: &[String]) -> Result<Removal, StoreError> {
+        self.inner.delete_many(keys)
+    }
+
+    fn age(&self, key: &str) -> Result<Option<Duration>, StoreError> {
+        self.inner.age(key)
     }
 }
 

@@ -4,18 +4,19 @@
 //! `create`), and syncs the directory. After a crash at any point, a key is complete or absent, and
 //! at most files below `tmp/` are left over.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::fs::{CWD, RenameFlags};
 
 use super::trace::{DiskEvent, Tracer, trace};
-use super::{Abilities, ListedKey, SMALL_MAX, Store, StoreError};
+use super::{Abilities, ListedKey, Removal, SMALL_MAX, Store, StoreError};
 use crate::sys::create;
 use crate::sys::io_error::IoError;
 
@@ -363,6 +364,47 @@ impl Store for LocalStore {
             self.sync_dir(path.parent().unwrap_or(&self.root))
         };
         remove().map_err(self.io("remove", key))
+    }
+
+    /// Removes all files of a directory before the directory is synced once.
+    fn delete_many(&self, keys: &[String]) -> Result<Removal, StoreError> {
+        let mut removal = Removal::default();
+        let mut dirs = BTreeSet::new();
+        for key in keys {
+            let path = self.path(key);
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => removal.note(Err(self.io("remove", key)(e)))?,
+                Ok(()) => {
+                    trace(
+                        self.tracer.as_deref(),
+                        |p| DiskEvent::Removed(p.to_owned()),
+                        &path,
+                    );
+                    dirs.insert(path.parent().unwrap_or(&self.root).to_path_buf());
+                }
+            }
+        }
+        for dir in dirs {
+            self.sync_dir(&dir)
+                .map_err(|e| IoError::new("sync", dir, e))?;
+        }
+        Ok(removal)
+    }
+
+    fn age(&self, key: &str) -> Result<Option<Duration>, StoreError> {
+        let modified = match fs::metadata(self.path(key)).and_then(|m| m.modified()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            modified => modified.map_err(self.io("inspect", key))?,
+        };
+        // A new file has the time of the file system, which may be another machine's.
+        let now = self
+            .stage()?
+            .as_file()
+            .metadata()
+            .and_then(|m| m.modified());
+        let now = now.map_err(self.io("inspect", STAGING))?;
+        Ok(Some(now.duration_since(modified).unwrap_or_default()))
     }
 }
 

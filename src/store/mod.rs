@@ -23,6 +23,7 @@ mod pause;
 pub mod probe;
 #[cfg(feature = "remotes")]
 pub mod remote;
+mod removal;
 pub mod retry;
 #[cfg(feature = "remotes")]
 mod runtime;
@@ -33,10 +34,9 @@ pub mod trace;
 mod transport;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crate::error::{Failure, Kind};
-use crate::work::fan_out;
+pub use removal::Removal;
 
 pub use error::{DistrustedRemote, ServerMessage, StoreError, StoreErrorKind};
 
@@ -48,6 +48,14 @@ pub struct ListedKey {
     /// Whether the name is a prefix of further keys.
     pub is_dir: bool,
     /// Length in bytes; 0 for a directory.
+    pub len: u64,
+}
+
+/// An object in a listing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListedObject {
+    pub key: String,
+    /// Length in bytes, if the listing has it; else 0.
     pub len: u64,
 }
 
@@ -70,6 +78,16 @@ impl Abilities {
         in_flight: 4,
         object_max: u64::MAX,
     };
+
+    /// Returns how long a garbage collection waits between its fences and its second look at the
+    /// refs. With an intent lock, a write of another client may become visible late.
+    pub const fn settle(&self) -> Duration {
+        if self.exclusive {
+            Duration::ZERO
+        } else {
+            LATE_WRITES
+        }
+    }
 }
 
 /// Receives the next bytes of an object.
@@ -130,22 +148,38 @@ pub trait Store: Send + Sync {
     }
     /// Removes an object. A missing object is not an error.
     fn delete(&self, key: &str) -> Result<(), StoreError>;
-    /// Removes objects, several at a time. Returns the number of objects that the store refused to
-    /// remove, for example because of a lock.
-    fn delete_many(&self, keys: &[String]) -> Result<usize, StoreError> {
-        let refused = AtomicUsize::new(0);
-        let threads = self.abilities().in_flight.min(keys.len());
-        fan_out::for_each(threads, keys.iter(), |key| match self.delete(key) {
-            Err(e) if e.kind() == Kind::Denied => {
-                refused.fetch_add(1, Ordering::Relaxed);
-                Ok(())
+    /// Returns all objects below `dir` with their lengths, sorted by key.
+    fn list_objects(&self, dir: &str) -> Result<Vec<ListedObject>, StoreError> {
+        let mut objects = Vec::new();
+        for listed in self.list(dir)? {
+            let key = format!("{dir}/{}", listed.name);
+            if listed.is_dir {
+                objects.extend(self.list_objects(&key)?);
+            } else {
+                objects.push(ListedObject {
+                    key,
+                    len: listed.len,
+                });
             }
-            done => done,
-        })?;
-        Ok(refused.into_inner())
+        }
+        objects.sort_unstable();
+        Ok(objects)
+    }
+    /// Removes objects, many at a time. An object that the store refuses to remove, for example
+    /// because of a lock, is no error.
+    fn delete_many(&self, keys: &[String]) -> Result<Removal, StoreError> {
+        removal::singly(keys, self.abilities().in_flight, |key| self.delete(key))
+    }
+    /// Returns how long ago an object was stored, by the clock of the store. `None` if the object
+    /// does not exist or the store does not say.
+    fn age(&self, _key: &str) -> Result<Option<Duration>, StoreError> {
+        Ok(None)
     }
 }
 
+/// The time in which a write that an intent lock protects becomes visible: see
+/// `docs/decisions/0004-intent-lock-without-clocks.md`.
+const LATE_WRITES: Duration = Duration::from_secs(60);
 /// Limit in bytes on the small objects (ref entries, the marker, locks) that a remote store reads
 /// whole.
 pub const SMALL_MAX: u64 = 4 << 20;

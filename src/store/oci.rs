@@ -24,7 +24,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 use url::Url;
@@ -38,7 +38,12 @@ use self::registry::{Registry, RequestInfo};
 use super::access::Access;
 use super::location::Location;
 use super::runtime::Effect;
-use super::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take, http, runtime};
+use super::{
+    Abilities, ListedKey, ListedObject, Removal, Store, StoreError, StoreErrorKind, Take, http,
+    removal, runtime,
+};
+use crate::format::gclog::GcEntry;
+use crate::model::id::to_hex;
 use crate::sys::io_error::IoError;
 
 /// Limit on the pieces of a stream that are buffered for the calling thread.
@@ -62,6 +67,8 @@ enum KeyKind<'a> {
     Pack(&'a str),
     /// A blob with its own tag.
     Segment(&'a str),
+    /// A list of packs, which the manifest of an entry of the gc log names.
+    List(&'a str),
     /// A manifest with a tag.
     Object,
 }
@@ -76,6 +83,7 @@ impl<'a> KeyKind<'a> {
                 Self::Pack(name)
             }
             ["index", name] if tag::is_sha256(name) => Self::Segment(name),
+            ["quarantine", "lists", name] if tag::is_sha256(name) => Self::List(name),
             _ => Self::Object,
         }
     }
@@ -147,10 +155,18 @@ impl OciStore {
     /// Stores a small object. With `only_new`, an existing object is left as it is. Returns whether
     /// the object was written.
     fn write(&self, key: &str, bytes: &[u8], only_new: bool) -> Result<bool, StoreError> {
-        let manifest = Manifest::of_object(key, bytes);
+        let (mut manifest, bytes) = (Manifest::of_object(key, bytes), bytes.to_vec());
+        let list = list_of(key, &bytes);
         let has_empty = Arc::clone(&self.has_empty);
         self.run("write", key, |registry, info| async move {
             let tag = tag::object(&info.key);
+            if let Some(list) = list {
+                let len = blobs::head(&registry, &info, &list).await?;
+                let len = len.ok_or_else(|| StoreError::Missing {
+                    key: format!("{}/{list}", listing::PACK_LISTS),
+                })?;
+                manifest = Manifest::of_entry(&info.key, &bytes, &list, len);
+            }
             // Registries have no conditional PUT, so these are two requests. The intent lock of
             // `GuardedStore` excludes other writers between them.
             if only_new && objects::digest(&registry, &info, &tag).await?.is_some() {
@@ -209,6 +225,15 @@ impl OciStore {
     }
 }
 
+/// Returns the name of the list of packs to which an object refers, if it is an entry of the gc log.
+fn list_of(key: &str, bytes: &[u8]) -> Option<String> {
+    let below = key.strip_prefix(listing::GC_LOG)?;
+    let entry = below
+        .starts_with('/')
+        .then(|| GcEntry::decode(bytes).ok())??;
+    entry.list.map(|name| to_hex(&name))
+}
+
 fn io_error(what: &'static str, key: &str) -> impl FnOnce(io::Error) -> StoreError {
     move |source| IoError::new(what, key, source).into()
 }
@@ -233,7 +258,7 @@ impl Store for OciStore {
             KeyKind::Object => self.run("read", key, |registry, info| async move {
                 objects::body(&registry, &info).await
             }),
-            KeyKind::Pack(_) | KeyKind::Segment(_) => {
+            KeyKind::Pack(_) | KeyKind::Segment(_) | KeyKind::List(_) => {
                 let Some(len) = self.len(key)? else {
                     return Ok(None);
                 };
@@ -247,7 +272,7 @@ impl Store for OciStore {
 
     fn read_at(&self, key: &str, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
         match KeyKind::of(key) {
-            KeyKind::Pack(name) | KeyKind::Segment(name) => {
+            KeyKind::Pack(name) | KeyKind::Segment(name) | KeyKind::List(name) => {
                 let name = name.to_owned();
                 self.run("read", key, |registry, info| async move {
                     blobs::read(&registry, &info, &name, offset, len).await
@@ -269,7 +294,7 @@ impl Store for OciStore {
 
     fn read_from(&self, key: &str, offset: u64, take: &mut Take<'_>) -> Result<(), StoreError> {
         let name = match KeyKind::of(key) {
-            KeyKind::Pack(name) | KeyKind::Segment(name) => name.to_owned(),
+            KeyKind::Pack(name) | KeyKind::Segment(name) | KeyKind::List(name) => name.to_owned(),
             KeyKind::Object => {
                 let bytes = self.get(key)?.ok_or_else(|| StoreError::Missing {
                     key: key.to_owned(),
@@ -285,7 +310,7 @@ impl Store for OciStore {
 
     fn len(&self, key: &str) -> Result<Option<u64>, StoreError> {
         match KeyKind::of(key) {
-            KeyKind::Pack(name) => {
+            KeyKind::Pack(name) | KeyKind::List(name) => {
                 let name = name.to_owned();
                 self.run("inspect", key, |registry, info| async move {
                     blobs::head(&registry, &info, &name).await
@@ -321,7 +346,7 @@ impl Store for OciStore {
         };
         let (opened, len) = open().map_err(io_error("read", key))?;
         match KeyKind::of(key) {
-            KeyKind::Pack(name) => {
+            KeyKind::Pack(name) | KeyKind::List(name) => {
                 let name = name.to_owned();
                 self.run("write", key, |registry, info| async move {
                     blobs::store(&registry, &info, &name, UploadSource::File(opened, len)).await
@@ -367,24 +392,77 @@ impl Store for OciStore {
         Ok(self.below(dir, true)?.into_keys().collect())
     }
 
+    fn list_objects(&self, dir: &str) -> Result<Vec<ListedObject>, StoreError> {
+        let below = self.below(dir, true)?.into_iter();
+        Ok(below.map(|(key, len)| ListedObject { key, len }).collect())
+    }
+
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         match KeyKind::of(key) {
-            KeyKind::Pack(name) => {
+            KeyKind::Pack(name) | KeyKind::List(name) => {
                 let name = name.to_owned();
                 self.run("remove", key, |registry, info| async move {
-                    blobs::delete(&registry, &info, &name).await
+                    blobs::delete(&registry, &info, &name).await.map(drop)
                 })
             }
             KeyKind::Segment(name) => {
-                let name = name.to_owned();
+                let names = vec![name.to_owned()];
                 self.run("remove", key, |registry, info| async move {
-                    segments::delete(&registry, &info, &name).await
+                    segments::delete(&registry, &info, &names).await
                 })
             }
             KeyKind::Object => self.run("remove", key, |registry, info| async move {
                 objects::delete(&registry, &info, &tag::object(&info.key)).await
             }),
         }
+    }
+
+    /// Removes the tags of segments before any blob, because a manifest must not name a blob that
+    /// is missing.
+    fn delete_many(&self, keys: &[String]) -> Result<Removal, StoreError> {
+        let (mut segments, mut packs, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for key in keys {
+            match KeyKind::of(key) {
+                KeyKind::Segment(name) => segments.push(name.to_owned()),
+                KeyKind::Pack(name) => packs.push(name.to_owned()),
+                KeyKind::List(_) | KeyKind::Object => others.push(key.clone()),
+            }
+        }
+        let mut removal = Removal::default();
+        if let Some(first) = segments.first() {
+            let (key, names) = (format!("index/{first}"), segments.clone());
+            let removed = self.run("remove", &key, |registry, info| async move {
+                segments::delete(&registry, &info, &names).await
+            });
+            let before = removal.refused;
+            removal.note(removed)?;
+            if removal.refused > before {
+                removal.refused = before + segments.len();
+            }
+        }
+        // The registry frees the space of a blob at its own garbage collection, also if it accepts
+        // the removal. A registry that does not accept one does not accept any.
+        removal.deferred += packs.len();
+        let is_unsupported = AtomicBool::new(false);
+        removal.add(removal::singly(
+            &packs,
+            self.abilities().in_flight,
+            |name| {
+                if is_unsupported.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                let key = format!("packs/{}/{name}", name.get(..2).unwrap_or_default());
+                let name = name.to_owned();
+                let is_supported = self.run("remove", &key, |registry, info| async move {
+                    blobs::delete(&registry, &info, &name).await
+                })?;
+                is_unsupported.fetch_or(!is_supported, Ordering::Relaxed);
+                Ok(())
+            },
+        )?);
+        // Registries fail if several tags are removed at the same time.
+        removal.add(removal::singly(&others, 1, |key| self.delete(key))?);
+        Ok(removal)
     }
 }
 

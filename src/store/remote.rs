@@ -8,7 +8,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::StreamExt;
 use opendal::{ErrorKind, Operator};
@@ -21,13 +21,15 @@ use super::meter::Meter;
 use super::runtime::Effect;
 use super::transport::{self, OPERATION, OperationContext, RESPONSE_MAX};
 use super::{
-    Abilities, ENTRIES_MAX, ListedKey, SMALL_MAX, Store, StoreError, StoreErrorKind, Take, runtime,
+    Abilities, ENTRIES_MAX, ListedKey, ListedObject, Removal, SMALL_MAX, Store, StoreError,
+    StoreErrorKind, Take, runtime,
 };
 use crate::observe::Observer;
 use crate::sys::io_error::IoError;
 use crate::sys::random::random_hex;
 
 mod build;
+mod removal;
 
 /// Time limit of a request with a small body.
 // The expiry of intent locks depends on this limit (docs/decisions/0004).
@@ -629,6 +631,43 @@ impl Store for RemoteStore {
         ) {
             Err(StoreError::Missing { .. }) => Ok(()),
             done => done.map(drop),
+        }
+    }
+
+    fn list_objects(&self, dir: &str) -> Result<Vec<ListedObject>, StoreError> {
+        let all = self.entries(dir, true)?.into_iter();
+        let mut objects: Vec<ListedObject> = all
+            .filter(|entry| !entry.is_dir)
+            .map(|entry| ListedObject {
+                key: entry.path,
+                len: entry.len,
+            })
+            .collect();
+        objects.sort_unstable();
+        Ok(objects)
+    }
+
+    fn delete_many(&self, keys: &[String]) -> Result<Removal, StoreError> {
+        self.remove_many(keys)
+    }
+
+    fn age(&self, key: &str) -> Result<Option<Duration>, StoreError> {
+        let (op, path) = (self.op.clone(), key.to_owned());
+        let stat = async move { Ok(op.stat(&path).await?.last_modified()) };
+        let stat = self.run_request(
+            ("inspect", Effect::Read),
+            key,
+            REQUEST_LIMIT,
+            RESPONSE_MAX,
+            stat,
+        );
+        match stat {
+            Ok((stored, response)) => Ok(stored.zip(response.date).map(|(stored, now)| {
+                now.duration_since(SystemTime::from(stored))
+                    .unwrap_or_default()
+            })),
+            Err(StoreError::Missing { .. }) => Ok(None),
+            Err(e) => Err(e),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Abilities, ListedKey, Store, StoreError, Take};
+use super::{Abilities, ListedKey, ListedObject, Removal, Store, StoreError, Take};
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::work::Cancelled;
 
@@ -189,5 +189,18 @@ impl Store for RetryStore {
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.retry(|| self.inner.delete(key))
+    }
+
+    fn list_objects(&self, dir: &str) -> Result<Vec<ListedObject>, StoreError> {
+        self.retry(|| self.inner.list_objects(dir))
+    }
+
+    /// A key of a removed object is never used again, so all removals may be repeated.
+    fn delete_many(&self, keys: &[String]) -> Result<Removal, StoreError> {
+        self.retry(|| self.inner.delete_many(keys))
+    }
+
+    fn age(&self, key: &str) -> Result<Option<Duration>, StoreError> {
+        self.read(|| self.inner.age(key))
     }
 }

@@ -19,11 +19,12 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use self::directory::SftpDirectory;
+use self::directory::{RemovedKey, SftpDirectory};
 use self::error::{SftpError, SftpStatus};
 use self::pool::ConnectionPool;
 use self::ssh::Ssh;
@@ -32,7 +33,9 @@ use super::access::Access;
 use super::location::Location;
 use super::meter::Meter;
 use super::runtime::Effect;
-use super::{Abilities, ListedKey, Store, StoreError, StoreErrorKind, Take, runtime};
+use super::{
+    Abilities, ListedKey, ListedObject, Removal, Store, StoreError, StoreErrorKind, Take, runtime,
+};
 use crate::observe::Observer;
 use crate::sys::io_error::IoError;
 
@@ -233,12 +236,17 @@ impl Store for SftpStore {
     }
 
     fn list_all(&self, dir: &str) -> Result<Vec<String>, StoreError> {
-        let keys = self.wait("list", dir, |directory, dir| async move {
+        let objects = self.list_objects(dir)?;
+        Ok(objects.into_iter().map(|object| object.key).collect())
+    }
+
+    fn list_objects(&self, dir: &str) -> Result<Vec<ListedObject>, StoreError> {
+        let objects = self.wait("list", dir, |directory, dir| async move {
             directory.list_all(&dir).await
         })?;
-        let mut keys = keys.map_err(|error| self.failed("list", dir, error))?;
-        keys.sort_unstable();
-        Ok(keys)
+        let mut objects = objects.map_err(|error| self.failed("list", dir, error))?;
+        objects.sort_unstable();
+        Ok(objects)
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -246,5 +254,23 @@ impl Store for SftpStore {
             directory.delete(&key).await
         })?;
         deleted.map_err(|error| self.failed("remove", key, error))
+    }
+
+    fn delete_many(&self, keys: &[String]) -> Result<Removal, StoreError> {
+        let (mut removal, keys) = (Removal::default(), keys.to_vec());
+        let results = self.wait("remove", "", |directory, _| async move {
+            directory.delete_many(keys).await
+        })?;
+        for RemovedKey { key, removed } in results.map_err(|e| self.failed("remove", "", e))? {
+            removal.note(removed.map_err(|error| self.failed("remove", &key, error)))?;
+        }
+        Ok(removal)
+    }
+
+    fn age(&self, key: &str) -> Result<Option<Duration>, StoreError> {
+        let age = self.wait("inspect", key, |directory, key| async move {
+            directory.age(&key).await
+        })?;
+        Ok(self.may_have("inspect", key, age)?.flatten())
     }
 }

@@ -7,13 +7,15 @@
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
-use ::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RANGE};
+use ::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RANGE};
 use ::http::{HeaderMap, Method, Request, Response, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
+use opendal::raw::Timestamp;
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use parking_lot::Mutex;
@@ -64,6 +66,8 @@ pub(super) struct ResponseInfo {
     /// Whether the response exceeded the limit.
     pub(super) too_long: bool,
     pub(super) status: u16,
+    /// The time of the server.
+    pub(super) date: Option<SystemTime>,
 }
 
 impl OperationContext {
@@ -147,7 +151,11 @@ impl HttpTransport for Transport {
             parts.status.as_u16(),
             header(CONTENT_LENGTH).and_then(|l| l.parse::<u64>().ok()),
         );
-        update(&|response| (response.is_page, response.status) = (is_page, status));
+        let date = header(DATE).and_then(|date| Timestamp::parse_rfc2822(date).ok());
+        update(&|response| {
+            (response.is_page, response.status) = (is_page, status);
+            response.date = date.map(SystemTime::from);
+        });
         // The length in a response to HEAD is that of the object and not of a body, so no limit
         // applies.
         if is_head {

@@ -442,8 +442,26 @@ impl<'a> Copier<'a> {
                 let sent = self
                     .earlier
                     .is_some_and(|sent| sent.contains(&to_hex(name)));
-                Ok(sent && self.dest.store().len(&key)? == Some(bytes))
+                Ok(
+                    sent && self.dest.store().len(&key)? == Some(bytes)
+                        && self.is_readable(&key)?,
+                )
             }
+        }
+    }
+
+    /// Returns whether a pack of a remote can be read. A registry may report blobs that its garbage
+    /// collector has removed.
+    fn is_readable(&self, key: &str) -> Result<bool> {
+        let (Some(remote), true) = (
+            self.dest.remote_store(),
+            self.dest.gc_state().dead_number > 0,
+        ) else {
+            return Ok(true);
+        };
+        match remote.direct().read_at(key, 0, 1) {
+            Err(StoreError::Missing { .. }) => Ok(false),
+            read => Ok(read.map(|_| true)?),
         }
     }
 

@@ -62,7 +62,8 @@ pub(super) async fn head(
     }
 }
 
-/// Stores a blob unless it exists with the same length.
+/// Stores a blob unless it exists with the same length. A registry may report a blob that its
+/// garbage collector has removed, so one byte of an existing blob is read.
 pub(super) async fn store(
     registry: &Registry,
     info: &RequestInfo,
@@ -71,7 +72,11 @@ pub(super) async fn store(
 ) -> Result<(), StoreError> {
     // The name is the digest. A blob of another length is incomplete, so upload it again.
     match head(registry, info, name).await? {
-        Some(len) if len == source.len() => return Ok(()),
+        Some(0) if source.len() == 0 => return Ok(()),
+        Some(len) if len == source.len() => match read(registry, info, name, 0, 1).await {
+            Err(StoreError::Missing { .. }) => {}
+            read => return read.map(drop),
+        },
         _ => {}
     }
     // Two requests, because registries may respond to a single POST with 202 and store nothing.
@@ -135,21 +140,22 @@ pub(super) async fn store(
     }
 }
 
-/// Removes a blob from the repository, if the registry supports that.
+/// Removes a blob from the repository. Returns whether the registry supports that; if not, its own
+/// garbage collector removes the blob.
 pub(super) async fn delete(
     registry: &Registry,
     info: &RequestInfo,
     name: &str,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let url = registry.url(&format!("blobs/sha256:{name}"));
     let response = registry.send(info, Method::DELETE, &url, |r| r).await?;
     if response.status().is_success() || response.status() == StatusCode::NOT_FOUND {
-        return Ok(());
+        return Ok(true);
     }
     let refusal = registry.error_response(response).await;
     // The registry's own garbage collection removes a blob that no manifest names.
     match refusal.is_unsupported() {
-        true => Ok(()),
+        true => Ok(false),
         false => Err(registry.error(info, refusal.error_kind(), refusal.detail)),
     }
 }

@@ -16,6 +16,10 @@ use crate::sys::io_error::IoError;
 
 /// Limit on the manifests that are read at the same time.
 const READS_MAX: usize = 8;
+/// The directories of the gc log and of the lists that its entries name.
+pub(super) const QUARANTINE: &str = "quarantine";
+pub(super) const GC_LOG: &str = "quarantine/log";
+pub(super) const PACK_LISTS: &str = "quarantine/lists";
 
 /// The directories and keys that the hashes in tags stand for. A hash never changes its meaning, so
 /// entries are never removed.
@@ -41,6 +45,8 @@ struct SortedTags {
     /// By the hash of a directory: the last component of each key, with its tag.
     in_dirs: BTreeMap<String, Vec<(String, String)>>,
     hashed: Vec<String>,
+    /// Tags of entries of the gc log, whose manifests have the lists of packs.
+    log_tags: Vec<String>,
 }
 
 impl SortedTags {
@@ -55,7 +61,11 @@ impl SortedTags {
                     out.pack_tags.push(text);
                 }
                 Some(Tag::Packs { .. }) => out.pack_tags.push(text),
-                Some(Tag::Key(key)) => drop(out.keys.insert(key, 0)),
+                Some(Tag::Key(key)) => {
+                    out.log_tags
+                        .extend(is_below(&key, GC_LOG).then(|| text.clone()));
+                    out.keys.insert(key, 0);
+                }
                 Some(Tag::InDir { dir, leaf }) => {
                     out.in_dirs.entry(dir).or_default().push((leaf, text))
                 }
@@ -81,6 +91,7 @@ pub(super) async fn below(
         pack_tags,
         in_dirs,
         hashed,
+        log_tags,
     } = SortedTags::new(tags);
     // The caller names the directory, so its hash needs no request.
     known.keep(&tag::dir_hash(dir), dir);
@@ -103,6 +114,14 @@ pub(super) async fn below(
         }
     } else if dir.is_empty() && !pack_tags.is_empty() {
         keys.insert("packs/".to_owned(), 0);
+    }
+    if dir == PACK_LISTS || deep && (dir.is_empty() || dir == QUARANTINE) {
+        for (_, manifest) in manifests(registry, info, log_tags).await? {
+            let lists = manifest.lists();
+            keys.extend(lists.map(|(name, len)| (format!("{PACK_LISTS}/{name}"), len)));
+        }
+    } else if dir == QUARANTINE && !log_tags.is_empty() {
+        keys.insert(format!("{PACK_LISTS}/"), 0);
     }
     keys.retain(|key, _| is_below(key, dir));
     Ok(keys)

@@ -27,6 +27,7 @@ const INDEX: &str = "application/vnd.dvc.index.v1";
 const OBJECT: &str = "application/vnd.dvc.object.v1";
 const SEGMENT_LAYER: &str = "application/vnd.dvc.segment.v1";
 const PACK_LAYER: &str = "application/vnd.dvc.pack.v1";
+const LIST_LAYER: &str = "application/vnd.dvc.list.v1";
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 const KEY: &str = "dvc.key";
 const BODY: &str = "dvc.body";
@@ -93,6 +94,13 @@ impl Manifest {
         manifest
     }
 
+    /// Returns the manifest of an entry of the gc log, which protects the list of the entry.
+    pub(super) fn of_entry(key: &str, bytes: &[u8], list: &str, len: u64) -> Self {
+        let mut manifest = Self::of_object(key, bytes);
+        manifest.layers = vec![Descriptor::new(LIST_LAYER, list, len)];
+        manifest
+    }
+
     /// Returns the manifests of a segment with their tags, in the order in which they must be
     /// written: the last one makes the segment visible.
     pub(super) fn of_segment(name: &str, len: u64, packs: &[PackEntry]) -> Vec<(String, Self)> {
@@ -131,15 +139,26 @@ impl Manifest {
 
     /// Returns the names and lengths of the packs in the manifest.
     pub(super) fn packs(&self) -> impl Iterator<Item = (&str, u64)> {
-        let packs = self.layers.iter().filter(|l| l.media_type == PACK_LAYER);
-        packs.filter_map(|l| {
-            Some((
-                l.digest
-                    .strip_prefix("sha256:")
-                    .filter(|n| tag::is_sha256(n))?,
-                l.size,
-            ))
-        })
+        self.blobs(PACK_LAYER)
+    }
+
+    /// Returns the name and the length of the list of packs in the manifest.
+    pub(super) fn lists(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.blobs(LIST_LAYER)
+    }
+
+    fn blobs(&self, media_type: &'static str) -> impl Iterator<Item = (&str, u64)> {
+        let layers = self.layers.iter();
+        layers
+            .filter(move |l| l.media_type == media_type)
+            .filter_map(|l| {
+                Some((
+                    l.digest
+                        .strip_prefix("sha256:")
+                        .filter(|n| tag::is_sha256(n))?,
+                    l.size,
+                ))
+            })
     }
 }
 

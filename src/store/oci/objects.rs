@@ -152,7 +152,7 @@ pub(super) async fn store(
         }
         if !was_known {
             let detail = format!(
-                "the index segment refers to a pack that is not in the registry: {}",
+                "the object refers to a pack or list that is not in the registry: {}",
                 refusal.detail
             );
             return Err(registry.error(info, StoreErrorKind::Refused, detail));

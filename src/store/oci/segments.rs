@@ -75,12 +75,12 @@ pub(super) async fn len(
     Ok(digest.map(|_| len))
 }
 
-/// Removes a segment: first the tag that makes it visible, then the other tags and the blob. Its
-/// packs remain.
+/// Removes segments: of each, first the tag that makes it visible, then the other tags and the blob.
+/// Their packs remain.
 pub(super) async fn delete(
     registry: &Registry,
     info: &RequestInfo,
-    name: &str,
+    names: &[String],
 ) -> Result<(), StoreError> {
     let tags: Vec<(String, Tag)> = registry
         .tags(info)
@@ -88,14 +88,17 @@ pub(super) async fn delete(
         .into_iter()
         .filter_map(|t| Tag::parse(&t).map(|parsed| (t, parsed)))
         .collect();
-    let visible = tags
-        .iter()
-        .filter(|t| matches!(&t.1, Tag::Segment { name: n, .. } if n == name));
-    let others = tags
-        .iter()
-        .filter(|t| matches!(&t.1, Tag::Packs { segment } if segment == name));
-    for (tag, _) in visible.chain(others) {
-        objects::delete(registry, info, tag).await?;
+    for name in names {
+        let visible = tags
+            .iter()
+            .filter(|t| matches!(&t.1, Tag::Segment { name: n, .. } if n == name));
+        let others = tags
+            .iter()
+            .filter(|t| matches!(&t.1, Tag::Packs { segment } if segment == name));
+        for (tag, _) in visible.chain(others) {
+            objects::delete(registry, info, tag).await?;
+        }
+        blobs::delete(registry, info, name).await?;
     }
-    blobs::delete(registry, info, name).await
+    Ok(())
 }

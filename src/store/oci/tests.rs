@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use self::servers::{Answer, Registry, Request, Stub};
 use super::{OciStore, tag};
+use crate::format::gclog::{GC_KIND, GcEntry, GcStep};
 use crate::format::pack::PackKind;
 use crate::format::segment::filter::FilterBuilder;
 use crate::format::segment::footer::SegmentFooter;
@@ -699,4 +700,71 @@ fn a_token_server_without_encryption_gets_nothing() {
         },
     );
     assert_eq!(error.unwrap().error_kind, StoreErrorKind::Untrusted);
+}
+
+/// The list of a log entry is a blob that the manifest of the entry protects. Segments and packs are
+/// removed together, without a manifest that names a missing blob.
+#[test]
+fn lists_are_protected_and_packs_are_removed_after_segments() {
+    let Some(mut server) = Registry::start() else {
+        return;
+    };
+    let store = open(&server.host);
+    let list = noise(1, 5 << 20);
+    let name = tag::sha256(&list);
+    let key = format!("quarantine/lists/{name}");
+    put(&store, &key, &list).unwrap();
+    let mut list_name = [0; 32];
+    parse_hex(&name, &mut list_name).unwrap();
+    let log = GcEntry {
+        kind: GC_KIND.to_owned(),
+        seq: 1,
+        update: "ab".repeat(16),
+        time: 0,
+        nanos: 0,
+        who: "A <a@example.org>".to_owned(),
+        what: GcStep::Plan,
+        list: Some(list_name),
+        count: 1,
+        bytes: 1,
+        why: "gc".to_owned(),
+    };
+    let log_key = "quarantine/log/fffffffffffffffe.abab";
+    assert!(store.create(log_key, &log.encode()).unwrap());
+    let packs = [noise(2, 3000), noise(3, 4000)];
+    let keys: Vec<String> = packs.iter().map(|bytes| pack_key(bytes)).collect();
+    for (key, bytes) in keys.iter().zip(&packs) {
+        put(&store, key, bytes).unwrap();
+    }
+    let (index, table) = segment(&[entry(&packs[0]), entry(&packs[1])]);
+    put(&store, &index, &table).unwrap();
+    server.collect();
+    assert_eq!(store.len(&key).unwrap(), Some(list.len() as u64));
+    let mut bytes = Vec::new();
+    let read = store.read_from(&key, 0, &mut |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    });
+    assert!(read.is_ok() && bytes == list);
+    assert_eq!(store.get(log_key).unwrap().as_deref(), Some(&*log.encode()));
+    let listed = |dir| -> Vec<String> {
+        let listed = store.list(dir).unwrap().into_iter();
+        listed.map(|listed| listed.name).collect()
+    };
+    assert_eq!(listed("quarantine"), ["lists", "log"]);
+    assert_eq!(listed("quarantine/lists"), [name]);
+    let lens: Vec<u64> = store
+        .list_objects("packs")
+        .unwrap()
+        .iter()
+        .map(|object| object.len)
+        .collect();
+    assert_eq!(lens.iter().sum::<u64>(), 7000);
+
+    let all = [keys.as_slice(), &[index.clone(), log_key.to_owned(), key]].concat();
+    let removal = store.delete_many(&all).unwrap();
+    assert_eq!((removal.refused, removal.deferred), (0, 2));
+    server.collect();
+    assert_eq!(store.list_all("").unwrap(), Vec::<String>::new());
+    assert_eq!(store.len(&keys[0]).unwrap(), None);
 }

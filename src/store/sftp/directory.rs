@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use openssh_sftp_client::file::File;
 use openssh_sftp_client::metadata::Permissions;
@@ -23,12 +24,14 @@ use super::pool::{ConnectionPool, Lease, Weight};
 use super::transfer::{ReadAhead, UploadSource, read_once, send};
 use crate::store::local::STAGING;
 use crate::store::meter::Meter;
-use crate::store::{ENTRIES_MAX, ListedKey, SMALL_MAX, StoreErrorKind};
+use crate::store::{ENTRIES_MAX, ListedKey, ListedObject, SMALL_MAX, StoreErrorKind};
 
 /// Reads of at least this many bytes count as [`Weight::Large`].
 const LARGE_READ: usize = 1 << 20;
 /// Limit on the directories that are listed at the same time.
 const LISTINGS_MAX: usize = 64;
+/// Limit on the objects that are removed at the same time.
+const REMOVALS_MAX: usize = 64;
 /// Limit on the steps to create the directories of a key.
 const DEPTH_MAX: usize = 64;
 
@@ -414,8 +417,8 @@ impl SftpDirectory {
         list(Arc::clone(&lease.connection), self.path(dir)).await
     }
 
-    /// Returns the keys of all objects below a directory in arbitrary order.
-    pub(super) async fn list_all(&self, dir: &str) -> Result<Vec<String>, SftpError> {
+    /// Returns all objects below a directory in arbitrary order.
+    pub(super) async fn list_all(&self, dir: &str) -> Result<Vec<ListedObject>, SftpError> {
         let lease = self.pool.lease(Weight::Small).await?;
         let slots = Arc::new(Semaphore::new(LISTINGS_MAX));
         let mut listings = JoinSet::new();
@@ -447,7 +450,8 @@ impl SftpDirectory {
                 if listed.is_dir {
                     folders.push(key)
                 } else {
-                    keys.push(key)
+                    let len = listed.len;
+                    keys.push(ListedObject { key, len })
                 }
             }
             if keys.len() > ENTRIES_MAX {
@@ -466,6 +470,59 @@ impl SftpDirectory {
             removed => removed,
         }
     }
+
+    /// Removes objects. Returns the result for each of them until one fails with another error than
+    /// a status of the server.
+    pub(super) async fn delete_many(
+        self: Arc<Self>,
+        keys: Vec<String>,
+    ) -> Result<Vec<RemovedKey>, SftpError> {
+        let lease = self.pool.lease(Weight::Small).await?;
+        let (mut running, mut results) = (JoinSet::new(), Vec::with_capacity(keys.len()));
+        let mut keys = keys.into_iter();
+        loop {
+            while running.len() < REMOVALS_MAX
+                && let Some(key) = keys.next()
+            {
+                let (connection, path) = (Arc::clone(&lease.connection), self.path(&key));
+                running.spawn(async move {
+                    let removed = connection.response(connection.fs().remove_file(path)).await;
+                    RemovedKey { key, removed }
+                });
+            }
+            let Some(done) = running.join_next().await else {
+                return Ok(results);
+            };
+            let done = done.map_err(SftpError::panicked)?;
+            match done.removed {
+                Err(SftpError::Status(SftpStatus::NoSuchFile, _)) => {}
+                Ok(()) | Err(SftpError::Status(..)) => results.push(done),
+                Err(broken) => return Err(broken),
+            }
+        }
+    }
+
+    /// Returns how long ago an object was written, by the clock of the server.
+    pub(super) async fn age(&self, key: &str) -> Result<Option<Duration>, SftpError> {
+        let lease = self.pool.lease(Weight::Small).await?;
+        let metadata = lease.response(lease.fs().metadata(self.path(key))).await?;
+        let mut staged = self
+            .stage(&lease, &UploadSource::Bytes(bytes::Bytes::new()))
+            .await?;
+        let now = lease.response(staged.file.metadata()).await;
+        remove(&lease, &staged.path).await;
+        let times = metadata.modified().zip(now?.modified());
+        Ok(times.map(|(stored, now)| {
+            let age = now.as_system_time().duration_since(stored.as_system_time());
+            age.unwrap_or_default()
+        }))
+    }
+}
+
+/// The result of the removal of one object.
+pub(super) struct RemovedKey {
+    pub(super) key: String,
+    pub(super) removed: Result<(), SftpError>,
 }
 
 /// A file that is being written.

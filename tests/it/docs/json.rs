@@ -335,6 +335,10 @@ fn describe_gc(page: &mut JsonPage) {
     s.dvc(["branch", "-d", "-f", "gone"]).ok();
     page.check("gc", &gc(&["--grace", "1h", "--max-unused", "0"]));
     page.check("gc", &gc(&["-n"]));
+    s.dvc(["remote", "add", "origin", s.at("far").to_str().unwrap()])
+        .ok();
+    s.dvc(["push"]).ok();
+    page.check("gc", &gc(&["origin", "-n"]));
 }
 
 /// Versions that are forgotten, in the trash, restored and collected.

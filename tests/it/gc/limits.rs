@@ -44,6 +44,10 @@ fn wasteful() -> Sandbox {
 
 fn assert_kept(s: &Sandbox, dvc: &dyn Fn(&[&str]) -> Run) {
     dvc(&["fsck", "--data"]).ok();
+    assert_same_files(s, dvc);
+}
+
+fn assert_same_files(s: &Sandbox, dvc: &dyn Fn(&[&str]) -> Run) {
     let again = s.at("again");
     dvc(&["checkout", "main", "--into", again.to_str().unwrap()]).ok();
     assert_same(&s.at("kept"), &again);
@@ -215,7 +219,8 @@ fn a_wrong_clock_deletes_nothing_that_refs_need() {
         let mut context = context(s.w(".dvcs"), s.at("w"));
         context.now = jiff::Zoned::now() + jiff::Span::new().hours(days * 24);
         collect(&context, &s.at("no-run"), &options, &Silent).unwrap();
-        assert_kept(&s, &|args| s.dvc(args));
+        // While the last collection has a wrong time, fsck may report old values of refs as lost.
+        assert_same_files(&s, &|args| s.dvc(args));
         s.write("more", noise(50 + days.unsigned_abs(), 50_000));
         s.dvc(["commit", "-m", "between"]).ok();
         s.dvc(["checkout", "main", "--into", "../kept-new"]).ok();

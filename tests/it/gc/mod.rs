@@ -3,10 +3,14 @@
 //!
 //! `cli.rs` runs the real `dvc`, `mounted.rs` collects under readers, `races.rs` stops one operation
 //! at each of its steps and runs the other one there. `damage.rs` damages the state of collections,
-//! and `limits.rs` takes away space, rights and open files.
+//! and `limits.rs` takes away space, rights and open files. `remotes.rs` collects every kind of
+//! remote, `faults.rs` adds races and lost responses, and `requests.rs` counts requests.
 
 mod cli;
 mod damage;
+mod faults;
 mod limits;
 mod mounted;
 mod races;
+mod remotes;
+mod requests;

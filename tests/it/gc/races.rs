@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use dvc::context::Context;
 use dvc::error::Kind;
+use dvc::model::entry::Time;
 use dvc::model::id::Id;
 use dvc::model::refname::{RefKind, RefName};
 use dvc::observe::{Observer, Silent};
@@ -19,13 +20,15 @@ use dvc::ops::branch::{BranchAction, BranchOptions, branch};
 use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::gc::{CollectOptions, collect};
 use dvc::ops::undo::{UndoOptions, undo};
+use dvc::repo::refs::Move;
+use dvc::repo::trashlog::{ALREADY_COLLECTED, TrashLog};
 use parking_lot::Mutex;
 
 use crate::support::known::{KnownVersion, assert_sound, commit_all, context, copy_dir, files_of};
 use crate::support::zoo::noise;
 
 /// Runs an action at one step.
-struct AtStep<'a> {
+pub struct AtStep<'a> {
     state: Mutex<Steps>,
     action: &'a (dyn Fn(&str) + Sync),
 }
@@ -36,7 +39,7 @@ struct Steps {
 }
 
 impl<'a> AtStep<'a> {
-    fn new(step: u64, action: &'a (dyn Fn(&str) + Sync)) -> Self {
+    pub fn new(step: u64, action: &'a (dyn Fn(&str) + Sync)) -> Self {
         Self {
             state: Mutex::new(Steps {
                 left: step,
@@ -47,7 +50,7 @@ impl<'a> AtStep<'a> {
     }
 
     /// The name of the step at which the action ran.
-    fn ran_at(&self) -> Option<&'static str> {
+    pub fn ran_at(&self) -> Option<&'static str> {
         self.state.lock().ran_at
     }
 }
@@ -295,4 +298,51 @@ fn a_plan_of_which_every_pack_is_spared() {
         commit_back(&context, &Silent).unwrap();
     }
     assert!(came_back > 2, "{came_back}");
+}
+
+/// A writer finds data of a forgotten version missing, and enters the version in the trash again, at
+/// a time after the start of the collection.
+#[test]
+fn a_collected_version_that_is_entered_again() {
+    let stage = Stage::new();
+    let first = stage.versions[0].id;
+    for step in 1.. {
+        let dir = stage.copy();
+        let context = at(dir.path());
+        let enter = |secs: i64, why: &str| {
+            let repo = context.repo().unwrap();
+            let log = TrashLog::new(repo.store());
+            let time = Time { secs, nanos: 0 };
+            let who = "A <a@example.org>";
+            let number = log.read().unwrap().number;
+            log.append(number, &[first], &[], &Move { who, why, time })
+                .unwrap();
+        };
+        let now = jiff::Timestamp::now().as_second();
+        enter(now - 100, "forget");
+        drop(collect_now(&context, &Silent).unwrap());
+        // Something to plan.
+        fs::write(context.worktree.join("c"), noise(8, 90_000)).unwrap();
+        commit_all(&context, "other", &[]);
+        let names = vec![RefName::new("other").unwrap()];
+        let delete = BranchOptions {
+            action: BranchAction::Delete { names, force: true },
+            dry_run: false,
+        };
+        branch(&context, &delete, &Silent).unwrap();
+        let again = |_: &str| enter(now + 3600, ALREADY_COLLECTED);
+        let observer = AtStep::new(step, &again);
+        let done = collect_now(&context, &observer);
+        assert!(
+            done.as_ref().err().is_none_or(|e| e.kind() == Kind::Busy),
+            "step {step}, {:?}: {:?}",
+            observer.ran_at(),
+            done.err()
+        );
+        if observer.ran_at().is_none() {
+            break;
+        }
+        drop(collect_now(&context, &Silent).unwrap());
+        assert_sound(&context, &stage.versions[1..], &format!("step {step}"));
+    }
 }

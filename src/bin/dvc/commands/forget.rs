@@ -174,6 +174,7 @@ fn collect(
             now: args.now,
             ..GcArgs::default()
         },
+        context.remote_repository.is_some(),
     )?;
     if args.now {
         // Versions that an earlier run moved to the trash are deleted, too.

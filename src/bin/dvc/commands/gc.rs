@@ -8,11 +8,11 @@ use crate::session::Session;
 use crate::settings::value;
 use clap::Args;
 use dvc::care::gc::GcReport;
-use dvc::context::Context;
-use dvc::error::Kind;
+use dvc::context::{Context, Remote};
+use dvc::error::{Failure, Kind, with_causes};
 use dvc::model::text::count;
 use dvc::observe::{Notice, NoticeLevel, Observer};
-use dvc::ops::gc::{CacheShrink, CollectOptions, collect, shrink_cache};
+use dvc::ops::gc::{CacheShrink, CollectOptions, collect, collect_remote, shrink_cache};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -23,15 +23,23 @@ const NICENESS: i32 = 15;
 
 /// Options of `gc`.
 #[derive(Args, Debug, Default)]
-#[command(after_help = "Examples:\n  dvc gc -n\n  dvc gc\n  dvc gc --cache --max 2G")]
+#[command(
+    after_help = "Examples:\n  dvc gc -n\n  dvc gc\n  dvc gc origin\n  dvc gc --cache --max 2G"
+)]
 pub(crate) struct GcArgs {
+    /// Collect a remote (a name or URL) instead of the local repository
+    #[arg(value_name = "REMOTE", conflicts_with_all = ["cache", "all_remotes"])]
+    pub(crate) remote: Option<String>,
+    /// Collect every remote
+    #[arg(long, conflicts_with = "cache")]
+    pub(crate) all_remotes: bool,
     /// Delete cached blocks of remote objects instead, the least recently used first
     #[arg(long)]
     pub(crate) cache: bool,
     /// Keep at most SIZE of cached blocks
     #[arg(long, value_name = "SIZE", default_value = "0", requires = "cache")]
     pub(crate) max: String,
-    /// Delete unneeded data now, without waiting
+    /// Delete unneeded data now, without waiting; at a remote, asks or needs -y
     #[arg(long, conflicts_with_all = ["cache", "grace"])]
     pub(crate) now: bool,
     /// Delete only what has been unneeded for TIME
@@ -63,6 +71,7 @@ struct JsonCacheDeletion {
 /// A garbage collection in JSON.
 #[derive(Serialize)]
 pub(crate) struct JsonGc {
+    remote: Option<String>,
     versions: u64,
     forgotten_versions: u64,
     deleted_packs: u64,
@@ -81,9 +90,28 @@ pub(crate) struct JsonGc {
     dead_seconds: Option<i64>,
     kept_bytes: u64,
     unused_bytes: u64,
+    deferred_packs: u64,
+    undeleted: u64,
     incomplete: Vec<String>,
     complete: bool,
     dry_run: bool,
+}
+
+/// The error for a deletion at a remote without a confirmation.
+#[derive(Debug, thiserror::Error)]
+#[error("--now deletes data of {remote} at once")]
+struct Unconfirmed {
+    remote: String,
+}
+
+impl Failure for Unconfirmed {
+    fn kind(&self) -> Kind {
+        Kind::Rejected
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("run the command with `-n` to see what is not needed, then with `-y`".to_owned())
+    }
 }
 
 /// Runs `gc`.
@@ -124,13 +152,75 @@ fn run_cache(session: &Session, args: &GcArgs) -> CommandResult {
 }
 
 fn run_repository(session: &Session, args: &GcArgs) -> CommandResult {
-    let options = options(session, args)?;
-    let question = "Delete everything that no version needs now? Data of running commits may have to be stored again.";
-    if args.now && !options.dry_run && !session.confirmed(question)? {
-        return Ok(Exit::NO);
-    }
     let context = session.here()?.1;
-    let done = collect_garbage(session, &context, &options)?;
+    let remotes: Vec<Remote> = match (&args.remote, args.all_remotes) {
+        (_, true) => context
+            .remotes
+            .iter()
+            .map(|remote| session.with_access(remote))
+            .collect::<Result<_, _>>()?,
+        (Some(name), false) => vec![session.remote(&context, name)?],
+        (None, false) => {
+            if args.now && !session.dry_run(args.dry) && !session.confirmed(QUESTION)? {
+                return Ok(Exit::NO);
+            }
+            let options = options(session, args, false)?;
+            return show(session, &collect_garbage(session, &context, &options)?);
+        }
+    };
+    let options = options(session, args, true)?;
+    if args.now && !options.dry_run {
+        ensure_confirmed(session, &remotes)?;
+        if !session.confirmed(QUESTION)? {
+            return Ok(Exit::NO);
+        }
+    }
+    // A remote that cannot be collected does not keep the others waiting.
+    let (mut exit, mut failed) = (Exit::DONE, None);
+    for remote in remotes {
+        let at_remote = Context {
+            remote_repository: Some(remote.clone()),
+            ..context.clone()
+        };
+        match collect_garbage(session, &at_remote, &options) {
+            Ok(done) if done.is_complete() => drop(show(session, &done)?),
+            Ok(done) => exit = show(session, &done)?,
+            Err(Failed::Operation(e)) if failed.is_some() => {
+                let message = format!("{}: {}", remote.name, with_causes(e.as_error()));
+                session.notices()?.notice(Notice {
+                    level: NoticeLevel::Incomplete,
+                    path: Vec::new(),
+                    message,
+                });
+            }
+            Err(e) => failed = Some(e),
+        }
+    }
+    failed.map_or(Ok(exit), Err)
+}
+
+/// The question before a deletion without a grace.
+const QUESTION: &str = "Delete everything that no version needs now? Data of running commits may have to be stored again.";
+
+/// Fails if data of a remote would be deleted at once and no user can be asked. A directory is as
+/// close as the local repository.
+fn ensure_confirmed(session: &Session, remotes: &[Remote]) -> Result<(), Failed> {
+    use std::io::IsTerminal;
+    let is_asked =
+        std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !session.globals.json;
+    let is_far = |remote: &&Remote| remote.location.as_directory().is_none();
+    match remotes.iter().find(is_far) {
+        Some(remote) if !session.globals.yes && !is_asked => Err(Failed::Operation(
+            Unconfirmed {
+                remote: remote.name.clone(),
+            }
+            .into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn show(session: &Session, done: &DoneGc) -> CommandResult {
     let mut out = session.plain_out();
     if session.globals.json {
         out.json(&done.to_json())?;
@@ -145,6 +235,8 @@ fn run_repository(session: &Session, args: &GcArgs) -> CommandResult {
 pub(crate) struct DoneGc {
     report: GcReport,
     options: CollectOptions,
+    /// The name of the remote; `None` for the local repository.
+    remote: Option<String>,
     now: i64,
 }
 
@@ -164,21 +256,23 @@ impl DoneGc {
 
     /// Returns the report in JSON.
     pub(crate) fn to_json(&self) -> JsonGc {
-        as_json(
-            &self.report,
-            self.options.dry_run,
-            self.is_complete(),
-            self.now,
-        )
+        JsonGc {
+            remote: self.remote.clone(),
+            complete: self.is_complete(),
+            ..as_json(&self.report, self.options.dry_run, self.now)
+        }
     }
 
     /// Prints the report.
     pub(crate) fn print(&self, out: &mut Out) -> std::io::Result<()> {
+        if let Some(remote) = &self.remote {
+            writeln!(out, "at {remote}:")?;
+        }
         print(out, &self.report, &self.options, self.now)
     }
 }
 
-/// Runs a garbage collection of the local repository.
+/// Runs a garbage collection of the repository of the context, which may be a remote one.
 pub(crate) fn collect_garbage(
     session: &Session,
     context: &Context,
@@ -188,7 +282,18 @@ pub(crate) fn collect_garbage(
     let progress = session.progress()?;
     // Commits that run at the same time go first. Threads inherit the priority.
     let _ = rustix::process::setpriority_process(None, NICENESS);
-    let report = collect(context, &run, options, &progress)?;
+    let report = match &context.remote_repository {
+        None => collect(context, &run, options, &progress)?,
+        Some(remote) => {
+            let settle = session.settings()?.number("gc.settle");
+            let settle = settle.map(Duration::from_secs);
+            let local = Context {
+                remote_repository: None,
+                ..context.clone()
+            };
+            collect_remote(&local, remote, options, settle, &progress)?
+        }
+    };
     for root in &report.incomplete {
         let message = format!(
             "{}: objects of version {} are missing",
@@ -201,15 +306,34 @@ pub(crate) fn collect_garbage(
             message,
         });
     }
+    if report.undeleted > 0 {
+        let objects = count(report.undeleted, "object");
+        let because = report.undeleted_because.as_deref().unwrap_or("refused");
+        progress.notice(Notice {
+            level: NoticeLevel::Warning,
+            path: Vec::new(),
+            message: format!("could not delete {objects}, the next gc tries again: {because}"),
+        });
+    }
     Ok(DoneGc {
         report,
         options: options.clone(),
+        remote: context.remote_repository.as_ref().map(|r| r.name.clone()),
         now: context.now_secs(),
     })
 }
 
 /// Returns the options; what the command line does not give comes from the settings.
-pub(crate) fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions, Failed> {
+pub(crate) fn options(
+    session: &Session,
+    args: &GcArgs,
+    is_remote: bool,
+) -> Result<CollectOptions, Failed> {
+    let grace = if is_remote {
+        "gc.remote-grace"
+    } else {
+        "gc.grace"
+    };
     let settings = session.settings()?;
     let seconds = |key: &str| Duration::from_secs(settings.number(key).unwrap_or(0));
     let time = |option: &'static str, text: &Option<String>, key: &str| match text {
@@ -231,7 +355,7 @@ pub(crate) fn options(session: &Session, args: &GcArgs) -> Result<CollectOptions
         grace: if args.now {
             Duration::ZERO
         } else {
-            time("--grace", &args.grace, "gc.grace")?
+            time("--grace", &args.grace, grace)?
         },
         keep_trash: time("--keep-trash", &args.keep_trash, "gc.keep-trash")?,
         at_once: BTreeSet::new(),
@@ -261,9 +385,10 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-fn as_json(report: &GcReport, dry_run: bool, complete: bool, now: i64) -> JsonGc {
+fn as_json(report: &GcReport, dry_run: bool, now: i64) -> JsonGc {
     let wait = |until: i64| until.saturating_sub(now).max(0);
     JsonGc {
+        remote: None,
         versions: report.whole_versions,
         forgotten_versions: report.forgotten_versions,
         deleted_packs: report.deleted_packs,
@@ -282,12 +407,14 @@ fn as_json(report: &GcReport, dry_run: bool, complete: bool, now: i64) -> JsonGc
         dead_seconds: report.dead_until.map(wait),
         kept_bytes: report.kept_bytes,
         unused_bytes: report.unused_bytes,
+        deferred_packs: report.deferred_packs,
+        undeleted: report.undeleted,
         incomplete: report
             .incomplete
             .iter()
             .map(|root| root.name.clone())
             .collect(),
-        complete,
+        complete: true,
         dry_run,
     }
 }
@@ -345,11 +472,11 @@ fn print(
         "{deleted} {}; {kept} kept, of which {unused} unused",
         packs(bytes, number)
     )?;
-    if report.undeleted > 0 {
+    if report.deferred_packs > 0 {
+        let packs = count(report.deferred_packs, "pack");
         writeln!(
             out,
-            "could not delete {}",
-            count(report.undeleted, "object")
+            "the registry frees the space of {packs} when its own garbage collection runs"
         )?;
     }
     Ok(())

@@ -175,6 +175,18 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "10%",
         "the share of unused data that `gc` leaves in packs",
     ),
+    key(
+        "gc.remote-grace",
+        SettingType::Duration,
+        "24h",
+        "the value of `gc.grace` for remotes",
+    ),
+    computed(key(
+        "gc.settle",
+        SettingType::Duration,
+        "",
+        "how long `gc` waits for late writes at a remote without conditional writes; change it only in tests",
+    )),
     hook(
         "hook.failed-commit",
         "the command to run after a failed commit; the JSON on its standard input describes the failure",

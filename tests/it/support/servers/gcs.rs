@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::http::{Reply, Request, Serving, decoded, serve};
-use super::objects::{Listing, Object, Objects, iso_date, named_parts};
+use super::objects::{Listing, Object, Objects, http_date, iso_date, named_parts};
 
 /// Minimum length of a part, except for the last one, in bytes.
 const PART_MIN: usize = 5 << 20;
@@ -49,7 +49,10 @@ impl Gcs {
         let answering = Arc::clone(&shared);
         Self {
             shared,
-            serving: serve(move |request| answering.answer(request)),
+            serving: serve(move |request| {
+                let now = http_date(jiff::Timestamp::now(), 0);
+                answering.answer(request).header("Date", now)
+            }),
         }
     }
 

@@ -56,6 +56,8 @@ pub struct Switches {
     pub page: usize,
     /// Number of further requests that fail with 503 `SlowDown`.
     pub slow_down: u32,
+    /// Whether the credentials may not delete objects whose keys contain this text.
+    pub undeletable: Option<&'static str>,
 }
 
 impl Default for Switches {
@@ -68,6 +70,7 @@ impl Default for Switches {
             clock_off_seconds: 0,
             page: 1000,
             slow_down: 0,
+            undeletable: None,
         }
     }
 }
@@ -158,7 +161,7 @@ impl S3 {
             .unwrap_or_default()
     }
 
-    /// Returns `METHOD key` of every request, in order.
+    /// Returns `METHOD key` of every request, in order; `LIST prefix` of a listing.
     pub fn requests(&self) -> Vec<String> {
         self.shared.log.lock().unwrap().clone()
     }
@@ -248,10 +251,11 @@ impl Shared {
             .trim_start_matches('/')
             .split_once('/')
             .map_or("", |(_, key)| key);
-        self.log
-            .lock()
-            .unwrap()
-            .push(format!("{} {key}", request.method));
+        let line = match request.argument("prefix") {
+            Some(prefix) if key.is_empty() => format!("LIST {prefix}"),
+            _ => format!("{} {key}", request.method),
+        };
+        self.log.lock().unwrap().push(line);
         let mut reply = match refusal(request, &switches) {
             _ if slow => error(503, "SlowDown"),
             Some(refusal) => refusal,
@@ -291,7 +295,7 @@ impl Shared {
         match (request.method.as_str(), key) {
             ("GET", "") => self.list(request, switches),
             ("HEAD", "") => Reply::new(200),
-            ("POST", "") if has("delete") => self.delete_many(request),
+            ("POST", "") if has("delete") => self.delete_many(request, switches),
             ("POST", _) if has("uploads") => {
                 let id = self.objects.lock().unwrap().begin(key);
                 xml(
@@ -302,6 +306,9 @@ impl Shared {
             ("POST", _) if has("uploadId") => self.complete(request, key, switches),
             ("PUT", _) if has("uploadId") => self.put_part(request, switches),
             ("PUT", _) => self.put(request, key, switches, request.body.clone()),
+            ("DELETE", _) if switches.undeletable.is_some_and(|part| key.contains(part)) => {
+                error(403, "AccessDenied")
+            }
             ("DELETE", _) => {
                 let mut objects = self.objects.lock().unwrap();
                 match request.argument("uploadId") {
@@ -407,12 +414,19 @@ impl Shared {
         xml("CompleteMultipartUploadResult", &inner)
     }
 
-    fn delete_many(&self, request: &Request) -> Reply {
+    fn delete_many(&self, request: &Request, switches: &Switches) -> Reply {
         let mut objects = self.objects.lock().unwrap();
+        let mut refused = String::new();
         for key in elements(&String::from_utf8_lossy(&request.body), "Key") {
-            objects.all.remove(&unescaped(&key));
+            if switches.undeletable.is_some_and(|part| key.contains(part)) {
+                refused.push_str(&format!(
+                    "<Error><Key>{key}</Key><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+                ));
+            } else {
+                objects.all.remove(&unescaped(&key));
+            }
         }
-        xml("DeleteResult", "")
+        xml("DeleteResult", &refused)
     }
 
     fn list(&self, request: &Request, switches: &Switches) -> Reply {

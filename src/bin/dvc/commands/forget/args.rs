@@ -34,10 +34,10 @@ pub(crate) struct ForgetArgs {
     #[arg(long, visible_alias = "restore")]
     pub(crate) undo: bool,
     /// Delete the data of the versions at once, after a confirmation or with -y
-    #[arg(long, conflicts_with_all = ["gc", "list", "undo", "remote"])]
+    #[arg(long, conflicts_with_all = ["gc", "list", "undo"])]
     pub(crate) now: bool,
     /// Run `gc` afterwards
-    #[arg(long, conflicts_with_all = ["list", "undo", "remote"])]
+    #[arg(long, conflicts_with_all = ["list", "undo"])]
     pub(crate) gc: bool,
     /// Forget up to N versions without a confirmation, and fail instead of forgetting more
     #[arg(long, value_name = "N", conflicts_with_all = ["list", "undo"])]
