@@ -507,7 +507,10 @@ impl SftpDirectory {
         let lease = self.pool.lease(Weight::Small).await?;
         let metadata = lease.response(lease.fs().metadata(self.path(key))).await?;
         let mut staged = self
-            .stage(&lease, &UploadSource::Bytes(bytes::Bytes::new()))
+            .stage(
+                &lease,
+                &UploadSource::Bytes(bytes::Bytes::from_static(b"?")),
+            )
             .await?;
         let now = lease.response(staged.file.metadata()).await;
         remove(&lease, &staged.path).await;

@@ -270,7 +270,6 @@ fn the_age_of_a_pack() {
         place::moto(),
         place::azblob(),
         Some(place::gcs()),
-        place::sftp(),
         place::webdav(),
     ];
     for place in places.iter().flatten() {
