@@ -58,8 +58,9 @@ fn id(n: u64, rows: u64) -> Id {
 }
 
 /// Returns the row of the chunk at a position in the packs.
-const fn row_at(position: u64, rows: u64) -> u64 {
-    (position as u128 * STRIDE as u128 % rows as u128) as u64
+fn row_at(position: u64, rows: u64) -> u64 {
+    let row = u128::from(position) * u128::from(STRIDE) % u128::from(rows);
+    u64::try_from(row).expect("smaller than `rows`")
 }
 
 /// Returns the factor that turns the number of a row into its position.

@@ -58,10 +58,14 @@ pub(super) fn tables<'p>(
     let mut left = AHEAD_MAX;
     for pack in packs.filter(|pack| pack.file_bytes > 0) {
         let len = pack.file_bytes;
-        let ranges = match is_whole(pack) && len <= left {
-            true => vec![0..len],
-            false => vec![0..1, len.saturating_sub(TABLE)..len],
-        };
+        let whole = is_whole(pack) && len <= left;
+        let mut ranges = Vec::with_capacity(2);
+        if whole {
+            ranges.push(0..len);
+        } else {
+            ranges.push(0..1);
+            ranges.push(len.saturating_sub(TABLE)..len);
+        }
         left = left.saturating_sub(ranges.iter().map(|range| range.end - range.start).sum());
         wanted.push((layout::pack(&pack.name), ranges));
     }

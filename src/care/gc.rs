@@ -11,12 +11,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-pub use super::options::{GcOptions, GcReport};
-
 use super::ahead;
 use super::deletion::{Deletion, StoredPack, packs_there};
 use super::fresh::{FreshWalk, Kept};
 use super::mark::{self, Marked};
+use super::options::{GcOptions, GcReport};
 use super::plan::{self, Plan};
 use super::reflogs::RefLogs;
 use super::repack::{Repacked, repack};

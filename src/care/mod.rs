@@ -12,7 +12,7 @@ mod fresh;
 pub mod gc;
 mod leftovers;
 mod mark;
-mod options;
+pub mod options;
 pub mod plan;
 mod reflogs;
 mod repack;

@@ -354,7 +354,7 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32, limits: &PlanLimits) ->
         for (id, len) in &frame.objects {
             object_bytes += u64::from(*len);
             // The index has no row for a delta whose base was deleted: an earlier run has stored the
-            // object whole elsewhere, and the delta cannot be decoded any more.
+            // object whole in another pack, and the delta cannot be decoded any more.
             let is_copy = || {
                 let rows = repo.index()?.lookup_all(pack.kind, id)?;
                 let at = |row: &IndexRow| row.place.pack == pack.name && row.place.offset == offset;

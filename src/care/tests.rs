@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use super::gc::{GcOptions, GcReport, collect};
+use super::gc::collect;
+use super::options::{GcOptions, GcReport};
 use super::plan::PlanLimits;
 use super::roots::LooseRoot;
 use crate::codec::compress::Compressor;

@@ -111,16 +111,9 @@ pub fn checkout(
         kept: None,
     };
     match (&options.into, &context.mount) {
-        (None, Some(mount)) if options.paths.is_empty() => in_mount::checkout(
-            context,
-            &repo,
-            mount,
-            options,
-            resolver.head(),
-            &check,
-            report,
-            observer,
-        ),
+        (None, Some(mount)) if options.paths.is_empty() => {
+            in_mount::checkout(context, mount, options, &resolver, &check, report, observer)
+        }
         (None, _) => in_place(
             context,
             &repo,

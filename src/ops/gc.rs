@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::mount::{OverlayState, overlays};
-use crate::care::gc::{GcOptions, GcReport};
+use crate::care::options::{GcOptions, GcReport};
 use crate::care::plan::PlanLimits;
 use crate::context::remote_access::RemoteAccess;
 use crate::context::{Context, Remote};

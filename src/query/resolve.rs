@@ -178,6 +178,11 @@ impl<'a> Resolver<'a> {
         &self.head
     }
 
+    /// Returns the repository in which revisions are looked up.
+    pub fn repo(&self) -> &'a Repo {
+        self.repo
+    }
+
     /// Returns the version of a revision.
     pub fn revision(&self, revision: &Revision) -> Result<Id> {
         let mut id = None;

@@ -229,11 +229,12 @@ impl Traced {
             }
         }
         for pid in threads_of(self.process.leader) {
-            if !waiting.contains_key(&pid) {
-                let _ = ptrace::interrupt(pid);
-                if waitpid(pid, Some(ANY)).is_ok() {
-                    waiting.insert(pid, None);
-                }
+            if waiting.contains_key(&pid) {
+                continue;
+            }
+            let _ = ptrace::interrupt(pid);
+            if waitpid(pid, Some(ANY)).is_ok() {
+                waiting.insert(pid, None);
             }
         }
         for (pid, signal) in waiting {

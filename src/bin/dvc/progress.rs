@@ -420,7 +420,7 @@ fn line_on_sigusr1(shared: &Arc<ProgressState>) {
 }
 
 fn write_line(line: &str) {
-    // If standard error is closed, no one can be told.
+    // If standard error is closed, the line cannot be reported anywhere.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

@@ -17,15 +17,14 @@ use crate::repo::writer::RootCheck;
 /// Switches a mount to another version, and to the branch that the revision names.
 pub(super) fn checkout(
     context: &Context,
-    repo: &Repo,
     mount: &InMount,
     options: &CheckoutOptions,
-    head: &Head,
+    resolver: &Resolver<'_>,
     check: &RootCheck,
     mut report: CheckoutReport,
     observer: &dyn Observer,
 ) -> Result<CheckoutReport> {
-    let resolver = Resolver::new(repo, context)?;
+    let (repo, head) = (resolver.repo(), resolver.head());
     let named = options
         .revision
         .as_ref()

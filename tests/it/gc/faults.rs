@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dvc::care::gc::GcReport;
+use dvc::care::options::GcReport;
 use dvc::context::{CacheOptions, Context, Remote};
 use dvc::error::Kind;
 use dvc::model::refname::RefName;
@@ -179,18 +179,6 @@ impl Stage {
 
     fn assert_kept(&self, case: &str) {
         let there = self.dir.path().join("there");
-        if std::env::var_os("KEEPDIR").is_some() {
-            let to = Path::new("/tmp/keepdir");
-            let _ = fs::remove_dir_all(to);
-            copy_dir(self.dir.path(), to);
-            eprintln!(
-                "CASE {case} KEPT {:?}",
-                self.kept
-                    .iter()
-                    .map(|v| v.id.to_string())
-                    .collect::<Vec<_>>()
-            );
-        }
         let context = context(there, self.dir.path().join("w"));
         assert_sound(&context, &self.kept, case);
     }
@@ -316,7 +304,7 @@ fn a_reader_survives_collections() {
             for version in &versions {
                 for (path, bytes) in read_version(&repo, &version.id) {
                     let case = format!("round {round}, lazy {lazy}, {path:?}");
-                    assert!(bytes.unwrap_or_else(|e| panic!("{case}: {e:?}")).len() > 0);
+                    assert!(!bytes.unwrap_or_else(|e| panic!("{case}: {e:?}")).is_empty());
                 }
                 let lost = lost_paths(&repo, version, "after a gc");
                 assert!(lost.is_empty(), "{lost:?}");
@@ -335,14 +323,14 @@ fn a_lost_response_of_each_request() {
         let faults = Faults::none();
         let copy = stage.copy();
         copy.gc(&faults, &Silent).unwrap();
-        let count = faults.asked().len() as u64;
+        let count = faults.asked().len();
         assert!(count > 20, "{:?}", faults.asked());
-        for number in (0..count).step_by(if modest { 5 } else { 2 }) {
+        for at in (0..count).step_by(if modest { 5 } else { 2 }) {
             let copy = stage.copy();
-            let faults = Faults::at(number, Fault::Reply, StoreErrorKind::Unreachable);
+            let faults = Faults::at(at as u64, Fault::Reply, StoreErrorKind::Unreachable);
             let report = copy.gc(&faults, &Silent);
             let asked = faults.asked();
-            let case = format!("request {number}: {:?}", asked.get(number as usize));
+            let case = format!("request {at}: {:?}", asked.get(at));
             let report = report.unwrap_or_else(|e| panic!("{case}: {e:?}"));
             assert!(report.deleted_packs > 0, "{case}: {report:?}");
             copy.assert_kept(&case);
@@ -358,14 +346,14 @@ fn an_error_at_each_request() {
     let faults = Faults::none();
     let copy = stage.copy();
     copy.gc(&faults, &Silent).unwrap();
-    let count = faults.asked().len() as u64;
-    for number in 0..count {
+    let count = faults.asked().len();
+    for at in 0..count {
         let copy = stage.copy();
-        let faults = Faults::at(number, Fault::Reply, StoreErrorKind::Refused);
+        let faults = Faults::at(at as u64, Fault::Reply, StoreErrorKind::Refused);
         let failed = copy.gc(&faults, &Silent);
         let case = format!(
-            "request {number}: {:?}, {:?}",
-            faults.asked().get(number as usize),
+            "request {at}: {:?}, {:?}",
+            faults.asked().get(at),
             failed.err()
         );
         copy.assert_kept(&case);

@@ -54,7 +54,7 @@ fn put_lease(context: &Context, bytes: &[u8]) -> String {
     name
 }
 
-fn gc(context: &Context) -> dvc::care::gc::GcReport {
+fn gc(context: &Context) -> dvc::care::options::GcReport {
     collect_now(context, &Silent).unwrap()
 }
 

@@ -129,7 +129,7 @@ impl Stage {
 pub(super) fn collect_now(
     context: &Context,
     observer: &dyn Observer,
-) -> dvc::error::Result<dvc::care::gc::GcReport> {
+) -> dvc::error::Result<dvc::care::options::GcReport> {
     let options = CollectOptions {
         at_once: BTreeSet::new(),
         grace: Duration::ZERO,

@@ -9,7 +9,7 @@ use crate::session::Session;
 use crate::settings::value;
 use crate::trash_places::TrashPlaces;
 use clap::Args;
-use dvc::care::gc::GcReport;
+use dvc::care::options::GcReport;
 use dvc::context::{Context, Remote};
 use dvc::error::{Failure, Kind, with_causes};
 use dvc::model::text::count;
