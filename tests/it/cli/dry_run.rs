@@ -158,7 +158,9 @@ fn every_verb_honours_a_dry_run_or_refuses_it() {
         });
         all
     };
+    // Both commands enter what they have read in the catalogue.
     s.dvc(["status"]).ok();
+    s.dvc(["du"]).ok();
     let before = all();
     for line in LINES {
         let run = s.dvc(["-n"].into_iter().chain(line.split(' ')));

@@ -61,7 +61,12 @@ fn damage_is_named() {
         let good = fs::read(path).unwrap();
         let mut flipped = good.clone();
         flipped[good.len() / 2] ^= 1;
-        for bad in [flipped, good[..good.len() - 1].to_vec(), Vec::new()] {
+        let mut all = vec![flipped, good[..good.len() - 1].to_vec()];
+        // A lease without content is one that its process has not written yet.
+        if what != "lease" {
+            all.push(Vec::new());
+        }
+        for bad in all {
             fs::write(path, bad).unwrap();
             s.dvc(["fsck"])
                 .code(5)
@@ -141,6 +146,8 @@ fn copies_are_not_disturbed() {
         ["quarantine/", "trash/", "sessions/", "refs/trash/"]
             .iter()
             .any(|dir| key.starts_with(dir.as_bytes()))
+            // Processes that write lock this file; it is empty.
+            && key != b"sessions/writers"
     };
     assert!(sent.keys().all(|key| !is_state(key)));
 
