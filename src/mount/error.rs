@@ -57,14 +57,21 @@ pub enum MountError {
         at: PathBuf,
     },
     /// A snapshot was requested while the kernel may write to a file directly.
-    #[error("cannot take a snapshot: a file is open for writing in passthrough mode")]
-    PassthroughWriter,
+    #[error("cannot take a snapshot: {file} is open for writing in passthrough mode{}", by(user.as_ref()))]
+    PassthroughWriter {
+        /// Path in the mount, or the inode number, for display.
+        file: String,
+        /// A process that has the file open, if it is known.
+        user: Option<WriterProcess>,
+    },
 }
 
 impl Failure for MountError {
     fn kind(&self) -> Kind {
         match self {
-            Self::OtherVersion { .. } | Self::Dirty | Self::PassthroughWriter => Kind::Rejected,
+            Self::OtherVersion { .. } | Self::Dirty | Self::PassthroughWriter { .. } => {
+                Kind::Rejected
+            }
             Self::Upper { .. } | Self::File { .. } => Kind::Integrity,
             Self::Written { .. } | Self::MountPoint { .. } => Kind::Busy,
             Self::NoSnapshot => Kind::Internal,
@@ -81,7 +88,7 @@ impl Failure for MountError {
                 ))
             }
             Self::Dirty => Some("commit the changes, or move them to the trash with `-f`".to_owned()),
-            Self::PassthroughWriter => {
+            Self::PassthroughWriter { .. } => {
                 Some("stop the program that has the file open for writing, or mount with `--live`".to_owned())
             }
             Self::Upper { .. } | Self::File { .. } => Some(

@@ -22,7 +22,7 @@ use crate::mount::lower::LowerLayer;
 use crate::mount::names::{LookupStop, NameCounts, NameTable, NodeAttr};
 use crate::mount::overlay::OverlayDb;
 use crate::mount::processes::writers;
-use crate::mount::processes::writers::MappedFile;
+use crate::mount::processes::writers::{MappedFile, WriterProcess};
 use crate::mount::profile::ReadRecorder;
 use crate::work::pool::Pool;
 
@@ -524,6 +524,26 @@ impl View {
         handles
             .values()
             .any(|opened| opened.in_kernel && opened.write)
+    }
+
+    /// Returns the inode of a file to which the kernel may write without the daemon, and a process
+    /// that has the file open.
+    pub(super) fn kernel_writer(&self) -> Option<(u64, Option<WriterProcess>)> {
+        let open = self
+            .handles
+            .read()
+            .values()
+            .find(|opened| opened.in_kernel && opened.write)
+            .map(|opened| opened.data.ino());
+        if let Some(ino) = open {
+            let device = self.device.get();
+            return Some((
+                ino,
+                device.and_then(|device| writers::find_writer(*device, ino)),
+            ));
+        }
+        let mapped = self.kernel_mapped_files().into_iter().next()?;
+        Some((mapped.ino, Some(mapped.process)))
     }
 
     /// Returns the file of an inode that the mount has created or changed.

@@ -38,8 +38,9 @@ impl View {
     /// `commit` is refused while the kernel may write to a file directly.
     pub fn begin_snapshot(&self, commit: bool) -> Result<MountSnapshot> {
         let _barrier = self.write_barrier.write();
-        if commit && (self.has_kernel_writers() || !self.kernel_mapped_files().is_empty()) {
-            return Err(MountError::PassthroughWriter.into());
+        if commit && let Some((ino, user)) = self.kernel_writer() {
+            let file = self.shown_path(ino);
+            return Err(MountError::PassthroughWriter { file, user }.into());
         }
         let mut names = self.names();
         let changed = names.begin_commit();

@@ -12,7 +12,6 @@ use crate::error::Result;
 use crate::model::id::Id;
 use crate::observe::Observer;
 use crate::repo::Repo;
-use crate::sys::io_error::IoError;
 use crate::sys::{clock, create};
 
 /// A lease that counts.
@@ -115,9 +114,10 @@ pub(in crate::ops) fn repository_usage(
     options: &CollectOptions,
     observer: &dyn Observer,
 ) -> Result<RepositoryUsage> {
+    // A user who can neither write to the repository nor to a cache has no worktree or mount of it.
     let held: Vec<LooseRoot> = match repo.as_local() {
-        Some(_) => loose_roots(context, repo, run, &BTreeSet::new())?,
-        None => lease_roots(repo)?,
+        Some(_) if repo.state_dir().is_ok() => loose_roots(context, repo, run, &BTreeSet::new())?,
+        _ => lease_roots(repo)?,
     };
     let times = KeptTimes {
         grace: options.grace,
@@ -135,8 +135,10 @@ pub(in crate::ops) fn repository_usage(
         Some(dir) => dir,
         None => {
             let dir = context.cache.dir.join("gc");
-            create::private_dir(&dir).map_err(IoError::at("create", &dir))?;
-            dir
+            match create::private_dir(&dir) {
+                Ok(()) => dir,
+                Err(_) => std::env::temp_dir(),
+            }
         }
     };
     measure(repo, held, &times, &dir, observer)

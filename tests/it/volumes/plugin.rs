@@ -156,7 +156,9 @@ fn volumes_outlive_the_plugin() {
         "serve".to_owned(),
         format!("--plugin={}", h.socket().display()),
     ]);
-    Run::of(&mut second).code(11).complains("already");
+    Run::of(&mut second)
+        .code(11)
+        .complains("another plugin is listening");
     // A file that is not a socket does not come from an earlier plugin, so it is kept.
     let file = h.v.s.at("precious");
     fs::write(&file, "content").unwrap();
