@@ -496,7 +496,7 @@ fn all_volumes_are_those_of_dvc_and_those_of_the_engine() {
     commit("b")
         .ok()
         .says("[two v2")
-        .complains("not committed: volume `state` contains");
+        .complains("not committed: cannot use volume `state`");
     s.dvc(["commit", "--volume", "state", "-m", "x"])
         .code(2)
         .complains("dvc itself writes to");
