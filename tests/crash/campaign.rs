@@ -245,7 +245,7 @@ impl Field {
         let dir = at.to_str().unwrap();
         while self.goes_on() {
             let mount = self.dvc("repo", &["mount", "--live", "live", dir], &[0, 11]);
-            // While the plan of a gc stands, a mount cannot know whether its version stays whole.
+            // While a gc has a plan, a mount cannot know whether its version stays whole.
             if mount.code != 0 {
                 continue;
             }

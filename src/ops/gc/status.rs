@@ -137,7 +137,7 @@ pub(in crate::ops) fn repository_usage(
             let dir = context.cache.dir.join("gc");
             match create::private_dir(&dir) {
                 Ok(()) => dir,
-                Err(_) => std::env::temp_dir(),
+                Err(_) => run.to_path_buf(),
             }
         }
     };
