@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::model::id::Id;
 use crate::observe::Observer;
 use crate::repo::Repo;
+use crate::sys::io_error::IoError;
 use crate::sys::{clock, create};
 
 /// A lease that counts.
@@ -137,7 +138,10 @@ pub(in crate::ops) fn repository_usage(
             let dir = context.cache.dir.join("gc");
             match create::private_dir(&dir) {
                 Ok(()) => dir,
-                Err(_) => run.to_path_buf(),
+                Err(_) => {
+                    create::private_dir(run).map_err(IoError::at("create", run))?;
+                    run.to_path_buf()
+                }
             }
         }
     };
