@@ -87,7 +87,6 @@ fn apply(context: &mut CCtx<'_>, profile: CompressionProfile) {
             CParameter::CompressionLevel(1),
             CParameter::Strategy(Strategy::ZSTD_fast),
             CParameter::MinMatch(7),
-            CParameter::HashLog(16),
         ],
         CompressionProfile::Normal => &[CParameter::CompressionLevel(3)],
         CompressionProfile::High => &[CParameter::CompressionLevel(6)],
