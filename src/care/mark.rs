@@ -75,6 +75,22 @@ pub(super) struct Versions {
     forgotten: u64,
 }
 
+/// Returns an empty set of visited nodes that has the size of the index.
+pub(super) fn visited_set(repo: &Repo) -> Result<VisitedSet> {
+    let index = repo.index()?;
+    let nodes: u64 = [PackKind::List, PackKind::Tree]
+        .into_iter()
+        .flat_map(|kind| index.segments(kind))
+        .map(|segment| segment.rows())
+        .sum();
+    Ok(VisitedSet::new(
+        usize::try_from(nodes)
+            .unwrap_or(VISITED_BYTES)
+            .saturating_mul(VISITED_BYTES_PER_NODE)
+            .clamp(VISITED_MIN, VISITED_BYTES),
+    ))
+}
+
 /// Walks from all roots. Calls `is_forgotten` for each version. Temporary files are in `dir`.
 pub(super) fn mark(
     repo: &Repo,
@@ -83,18 +99,7 @@ pub(super) fn mark(
     dir: &Path,
     observer: &dyn Observer,
 ) -> Result<Marked> {
-    let index = repo.index()?;
-    let nodes: u64 = [PackKind::List, PackKind::Tree]
-        .into_iter()
-        .flat_map(|kind| index.segments(kind))
-        .map(|segment| segment.rows())
-        .sum();
-    let visited = VisitedSet::new(
-        usize::try_from(nodes)
-            .unwrap_or(VISITED_BYTES)
-            .saturating_mul(VISITED_BYTES_PER_NODE)
-            .clamp(VISITED_MIN, VISITED_BYTES),
-    );
+    let visited = visited_set(repo)?;
     let mut seen = HashSet::new();
     let named = versions(repo, &roots.refs, is_forgotten, &mut seen, false)?;
     observer.phase("marking", Some(named.trees.len() as u64), None);
@@ -125,7 +130,9 @@ pub(super) fn mark(
                 walk.run(held)?;
                 match walk.failed.get_mut().take() {
                     Some(_) => incomplete.push(root.clone()),
-                    None => _ = whole.insert(root.id),
+                    // A node that an earlier root lacks is not visited again.
+                    None if incomplete.is_empty() => _ = whole.insert(root.id),
+                    None => {}
                 }
             }
             Err(e) if e.kind() == Kind::Integrity => incomplete.push(root.clone()),

@@ -8,26 +8,24 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use super::mark::{Walk, versions};
+use super::deletion::packs_there;
+use super::mark::{Walk, versions, visited_set};
 use super::reflogs::RefLogs;
 use super::roots::{LooseRoot, Roots};
 use super::runs::PrefixSets;
 use super::tally::Cursor;
-use super::visited::VisitedSet;
 use crate::error::Result;
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
 use crate::format::segment::{IndexRow, PackName};
 use crate::index::merged_rows::MergedRows;
 use crate::model::entry::Time;
-use crate::model::id::{Id, parse_hex};
+use crate::model::id::Id;
 use crate::observe::Observer;
+use crate::repo::Repo;
 use crate::repo::gclog::GcState;
 use crate::repo::trashlog::TrashMention;
-use crate::repo::{Repo, layout};
 
-/// Size of the set of visited nodes.
-const VISITED_BYTES: usize = 64 << 20;
 /// Number of groups: see [`RepositoryUsage`].
 const GROUPS: usize = 4;
 
@@ -113,13 +111,13 @@ pub fn measure(
         &|| Ok(held.clone()),
     )?;
     let trash = repo.forgotten()?;
-    let packs = packs_there(repo)?;
+    let packs: HashMap<PackName, u64> = packs_there(repo)?.into_iter().collect();
     repo.refresh_index()?;
     let trash_since = since(times.now, times.keep_trash);
     let is_kept = |mention: &TrashMention| mention.time > trash_since && !mention.is_without_data();
     let is_forgotten = |id: &Id| trash.contains(id) && !roots.tips.contains(id);
 
-    let visited = VisitedSet::new(VISITED_BYTES);
+    let visited = visited_set(repo)?;
     let mut seen = HashSet::new();
     let mut usage = RepositoryUsage::default();
     let mut sets: Vec<PrefixSets> = Vec::with_capacity(GROUPS);
@@ -197,24 +195,6 @@ fn since(now: Time, kept: Duration) -> i64 {
     now.secs.saturating_sub_unsigned(kept.as_secs())
 }
 
-/// All packs that exist, with their lengths.
-fn packs_there(repo: &Repo) -> Result<HashMap<PackName, u64>> {
-    let store = repo.store();
-    let mut all = HashMap::new();
-    for folder in store.list(layout::PACKS)? {
-        if !folder.is_dir {
-            continue;
-        }
-        for listed in store.list(&format!("{}/{}", layout::PACKS, folder.name))? {
-            let mut name = PackName::default();
-            if parse_hex(&listed.name, &mut name).is_some() {
-                all.insert(name, listed.len);
-            }
-        }
-    }
-    Ok(all)
-}
-
 /// The objects of one pack by uncompressed length.
 #[derive(Default)]
 struct PackShares {
@@ -242,19 +222,17 @@ fn count(
         }
         share(repo, kind, sets, &mut shares)?;
     }
-    let names: Vec<PackName> = there.keys().copied().collect();
     let recorded = repo
         .catalogue()
         .and_then(|catalogue| Ok(catalogue.recorded_unused_packs()?))
         .unwrap_or_default();
     let grace = times.grace.as_secs();
-    for name in names {
-        let bytes = there.get(&name).copied().unwrap_or(0);
+    for (name, &bytes) in there {
         usage.packs.add(bytes, None);
-        if state.planned.find(&name).is_some() {
+        if state.planned.find(name).is_some() {
             usage.planned.add(bytes, None);
         }
-        if let Some(row) = state.dead.find(&name) {
+        if let Some(row) = state.dead.find(name) {
             let since = i64::try_from(row.since).unwrap_or(i64::MAX);
             usage
                 .dead
@@ -262,9 +240,9 @@ fn count(
             continue;
         }
         let due = recorded
-            .get(&name)
+            .get(name)
             .map(|since| since.saturating_add_unsigned(grace));
-        let Some(share) = shares.get(&name) else {
+        let Some(share) = shares.get(name) else {
             usage.has_record |= due.is_some();
             usage.orphans.add(bytes, due);
             continue;

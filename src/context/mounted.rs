@@ -57,6 +57,7 @@ impl InMount {
         let info: SnapshotInfo = client.request(&ControlRequest::TakeSnapshot {
             store: false,
             exclude: exclude.to_vec(),
+            ignored: false,
         })?;
         for (id, bytes) in client.receive_objects(info.objects)? {
             repo.volatile().put(id, bytes);

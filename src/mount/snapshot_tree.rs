@@ -40,6 +40,8 @@ pub struct TreeInput<'i> {
     pub committed: bool,
     /// Rules that leave files out.
     pub rules: &'i Rules,
+    /// Whether files are included that the ignore files of the mount leave out.
+    pub ignored: bool,
     /// Receives the new objects.
     pub out: &'i Output<'i>,
     /// Receives notices and progress.
@@ -60,6 +62,7 @@ pub fn build_tree(input: &TreeInput<'_>) -> Result<SnapshotTree> {
         base,
         committed,
         rules,
+        ignored,
         out,
         observer,
         threads,
@@ -69,6 +72,7 @@ pub fn build_tree(input: &TreeInput<'_>) -> Result<SnapshotTree> {
         lower,
         snapshot,
         rules,
+        ignored,
         out,
         observer,
         threads,
@@ -184,6 +188,7 @@ struct TreeBuilder<'m> {
     lower: &'m LowerLayer,
     snapshot: &'m MountSnapshot,
     rules: &'m Rules,
+    ignored: bool,
     out: &'m Output<'m>,
     observer: &'m dyn Observer,
     threads: usize,
@@ -375,12 +380,17 @@ impl TreeBuilder<'_> {
             ))
         }));
         // Ignore rules of this directory apply to everything below it.
-        let ignores = self.ignores(&nodes, depth, above)?;
+        let ignores = if self.ignored {
+            Ignores::default()
+        } else {
+            self.ignores(&nodes, path, depth, above)?
+        };
         // If ignore rules apply now or have applied before, everything below may differ from the
         // stored directory.
-        let had = below
-            .as_ref()
-            .is_some_and(|dir| dir.iter().any(|e| e.name == IGNORE_FILE.as_bytes()));
+        let had = !self.ignored
+            && below
+                .as_ref()
+                .is_some_and(|dir| dir.iter().any(|e| e.name == IGNORE_FILE.as_bytes()));
         let forced = !ignores.is_empty() || had;
         let before = self.rules_apply;
         self.rules_apply |= forced;
@@ -540,10 +550,15 @@ impl TreeBuilder<'_> {
     fn ignores(
         &self,
         nodes: &BTreeMap<&[u8], NameNode<'_>>,
+        path: &[u8],
         depth: usize,
         above: &Ignores,
     ) -> Result<Ignores> {
         const TEXT_MAX: u64 = 16 << 20;
+        let unread = |e: std::io::Error| {
+            let file = display(&join(path, IGNORE_FILE.as_bytes())).to_string();
+            IoError::new("read the ignore rules", file, e)
+        };
         let mut ignores = above.clone();
         let Some(NameNode { ino: number, entry }) = nodes.get(IGNORE_FILE.as_bytes()) else {
             return Ok(ignores);
@@ -567,8 +582,8 @@ impl TreeBuilder<'_> {
             (Some(frozen), _) => {
                 let len = frozen.state.size;
                 if len > TEXT_MAX {
-                    let e = std::io::ErrorKind::FileTooLarge;
-                    return Err(IoError::new("read the ignore rules", IGNORE_FILE, e).into());
+                    let e = std::io::Error::from(std::io::ErrorKind::FileTooLarge);
+                    return Err(unread(e).into());
                 }
                 let mut text = vec![0; usize::try_from(len).unwrap_or(0)];
                 frozen.read(self.lower, 0, &mut text)?;
@@ -577,9 +592,7 @@ impl TreeBuilder<'_> {
             (None, Some(content)) => self.lower.repo().read_content(&content, TEXT_MAX)?,
             (None, None) => return Ok(ignores),
         };
-        ignores
-            .add(&text, depth)
-            .map_err(|e| IoError::new("read the ignore rules", IGNORE_FILE, e))?;
+        ignores.add(&text, depth).map_err(unread)?;
         Ok(ignores)
     }
 

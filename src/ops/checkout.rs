@@ -424,7 +424,8 @@ fn in_place(
     if !options.force && !options.overwrite {
         at_risk.ensure_none()?;
     }
-    let keeps = options.force && !options.no_trash;
+    // `unpack` has compared the worktree before, but files may have changed since.
+    let keeps = (options.force || options.overwrite) && !options.no_trash;
     let unsaved = if keeps { at_risk.files()? } else { Vec::new() };
     let Some(lock) = lock else {
         report.kept = KeptFiles::planned(&unsaved);

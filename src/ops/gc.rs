@@ -7,7 +7,6 @@ mod status;
 
 pub use options::CollectOptions;
 pub use purge::PurgeReport;
-use roots::holder_of;
 pub(in crate::ops) use roots::{lease_roots, loose_roots};
 pub(in crate::ops) use status::repository_usage;
 pub use status::{GcStatus, HeldVersion, LeaseUsage, status};
@@ -16,7 +15,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::mount::{OverlayState, overlays};
+use super::mount::{OVERLAYS, OverlayState, overlays};
 use crate::care::options::{GcOptions, GcReport};
 use crate::care::plan::PlanLimits;
 use crate::context::remote_access::RemoteAccess;
@@ -25,10 +24,11 @@ use crate::error::{Failure, Kind, Result, with_causes};
 use crate::mount::daemon::free_overlay;
 use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::repo::writers::RunningWriters;
-use crate::repo::{OpenOptions, Repo};
+use crate::repo::{OpenOptions, Repo, layout};
+use crate::store::location::Scheme;
 use crate::sys::clock;
 use crate::sys::io_error::IoError;
-use purge::{due_overlays, purge};
+use purge::due_overlays;
 
 /// The size of the cache before and after a deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,14 +127,12 @@ pub fn collect(
     let since = context
         .now_secs()
         .saturating_sub_unsigned(options.keep_local_trash.as_secs());
-    let purged = purge(context, &repo, since, options.dry_run, observer)?;
-    // A dry run leaves out what a run would remove from the trash first.
-    let due = if options.dry_run {
-        let due = due_overlays(&context.repository, since)?.into_iter();
-        due.map(|overlay| overlay.id).collect()
-    } else {
-        BTreeSet::new()
-    };
+    // The collection leaves out the overlays that have expired in the trash. They are deleted only
+    // afterwards, because a collection that finds damage must delete nothing.
+    let due = due_overlays(&context.repository, since)?;
+    let due: BTreeSet<String> = due.into_iter().map(|overlay| overlay.id).collect();
+    let mut purged = PurgeReport::default();
+    purged.files(context, &repo, since, options.dry_run, observer)?;
     let mut packs = crate::care::gc::collect(
         &repo,
         &|| loose_roots(context, &repo, run, &due),
@@ -145,6 +143,7 @@ pub fn collect(
         local.files(),
         observer,
     )?;
+    purged.overlays(context, since, options.dry_run, observer)?;
     packs.overlay_bytes = free_overlays(context, &repo, &packs, options.dry_run, observer)?;
     Ok(CollectReport { packs, purged })
 }
@@ -158,24 +157,86 @@ fn delete_ended_leases(repo: &Repo, options: &CollectOptions) -> Result<()> {
     Ok(())
 }
 
-/// Deletes what no version of a remote repository needs. `settle` replaces the time that a gc waits
-/// for writes of other clients at a store without conditional writes.
+/// Returns the context of a remote that is a directory of this machine. Its worktrees, mounts,
+/// overlays and locks count, as in a command that names it with `--repo`.
+pub(in crate::ops) fn directory_context(context: &Context, remote: &Remote) -> Option<Context> {
+    Some(Context {
+        repository: remote.location.as_directory()?,
+        open: without_sources(context),
+        remote_repository: None,
+        remotes: Vec::new(),
+        mount: None,
+        ..context.clone()
+    })
+}
+
+/// Returns the options for opening a repository whose missing objects no other repository hides.
+fn without_sources(context: &Context) -> OpenOptions {
+    OpenOptions {
+        lazy_source: None,
+        heal: false,
+        heal_sources: Vec::new(),
+        ..context.open.clone()
+    }
+}
+
+/// The error for a remote that processes of another machine use as their local repository.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot collect `{place}`: it has worktrees, overlays or a trash of its own in `{dir}`")]
+struct UsedElsewhere {
+    place: String,
+    dir: &'static str,
+}
+
+impl Failure for UsedElsewhere {
+    fn kind(&self) -> Kind {
+        Kind::Busy
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("run `dvc gc` on the machine of the repository".to_owned())
+    }
+}
+
+/// Fails if a repository on a file server has what only its own machine can read.
+fn ensure_only_remote(repo: &Repo, remote: &Remote) -> Result<()> {
+    if !matches!(remote.location.scheme, Scheme::Sftp | Scheme::Webdav) {
+        return Ok(());
+    }
+    for dir in [layout::WORKTREES, OVERLAYS, layout::TRASH_LOCAL] {
+        if !repo.store().list(dir)?.is_empty() {
+            let place = remote.location.to_string();
+            return Err(UsedElsewhere { place, dir }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Deletes what no version of a remote repository needs. `run` is the directory with the notes of
+/// mounts. `settle` replaces the time that a gc waits for writes of other clients at a store without
+/// conditional writes.
 pub fn collect_remote(
     context: &Context,
     remote: &Remote,
+    run: &Path,
     options: &CollectOptions,
     settle: Option<Duration>,
     observer: &dyn Observer,
 ) -> Result<GcReport> {
+    if let Some(there) = directory_context(context, remote) {
+        let options = CollectOptions {
+            // The trash of the other repository expires by its own settings.
+            keep_local_trash: Duration::MAX,
+            ..options.clone()
+        };
+        return Ok(collect(&there, run, &options, observer)?.packs);
+    }
     let local = context.repo()?;
     let staging = local.ensure_local()?.files();
     // Another repository must not hide that an object is missing at the remote.
-    let mut context = context.clone();
-    context.open = OpenOptions {
-        lazy_source: None,
-        heal: false,
-        heal_sources: Vec::new(),
-        ..context.open
+    let context = Context {
+        open: without_sources(context),
+        ..context.clone()
     };
     let mut access = RemoteAccess::new(&context, remote)?;
     let mut repo = access.existing()?;
@@ -187,6 +248,7 @@ pub fn collect_remote(
         Duration::ZERO => Duration::ZERO,
         time => settle.unwrap_or(time),
     };
+    ensure_only_remote(&repo, remote)?;
     delete_ended_leases(&repo, options)?;
     crate::care::gc::collect(
         &repo,
@@ -235,15 +297,13 @@ fn free_overlays(
     dry_run: bool,
     observer: &dyn Observer,
 ) -> Result<u64> {
-    if repo.is_lazy() {
+    // An overlay may have the last copy of data that some version lacks.
+    if repo.is_lazy() || !report.incomplete.is_empty() {
         return Ok(0);
     }
     let mut freed = 0;
     for overlay in overlays(&context.repository)? {
-        // The overlay may have the only copy of data that its version lacks.
-        let holder = holder_of(&overlay);
-        let is_whole = report.incomplete.iter().all(|root| root.name != holder);
-        if is_whole && matches!(overlay.state, OverlayState::Left(_)) {
+        if matches!(overlay.state, OverlayState::Left(_)) {
             match free_overlay(&overlay.dir, &overlay.name, dry_run) {
                 Ok(bytes) => freed += bytes,
                 // The collection itself is done.

@@ -301,7 +301,17 @@ impl Repo {
                 until: None,
             }))),
             Ok(lease) => {
-                let until = lease.until.min(longest);
+                // At a remote, the lock of a process cannot be tested. Such a lease may be in use, so
+                // it counts for some time and is not deleted.
+                let is_lock = self.as_local().is_none() && lease.made == lease.until;
+                let until = if is_lock {
+                    longest
+                } else {
+                    lease.until.min(longest)
+                };
+                if is_lock && until <= now {
+                    return Ok(None);
+                }
                 Ok(Some((until > now).then(|| LiveLease {
                     key: key.to_owned(),
                     lease,

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -153,7 +154,10 @@ impl LocalTrash {
         let _lock = self.lock_to_add()?;
         // The description is only a help: without it, the id and the overlay itself have what is
         // needed. A full disk must not keep a user from discarding changes.
-        drop(write_note(overlay, note));
+        if write_note(overlay, note).is_err() {
+            // An older description has the time of an earlier removal.
+            drop(fs::remove_file(overlay.join(NOTE)));
+        }
         let (stamp, mut time) = (id.map(str::to_owned), note.time);
         loop {
             let id = stamp
@@ -254,9 +258,15 @@ impl LocalTrash {
         let gone = self.dir.join(format!("{DELETING}{id}"));
         {
             let _lock = self.lock()?;
+            self.ensure_deletable(id)?;
             match fs::rename(self.path(id), &gone) {
                 Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
-                Err(e) if e.kind() == ErrorKind::DirectoryNotEmpty => {
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists
+                    ) =>
+                {
                     remove_all(&gone)?;
                     fs::rename(self.path(id), &gone).map_err(IoError::at("remove", &gone))?;
                 }
@@ -265,6 +275,20 @@ impl LocalTrash {
         }
         remove_all(&gone)?;
         Ok(true)
+    }
+
+    /// Fails if the overlay belongs to another user. The rename would succeed in a shared repository,
+    /// but not the deletion, and the owner could not restore the overlay any more.
+    fn ensure_deletable(&self, id: &str) -> Result<()> {
+        let path = self.path(id);
+        let me = rustix::process::geteuid();
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.uid() != me.as_raw() && !me.is_root() => {
+                let e = std::io::Error::from(ErrorKind::PermissionDenied);
+                Err(IoError::new("remove", path, e).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Deletes what an interrupted deletion has left. Errors are ignored, because the next call

@@ -65,7 +65,10 @@ impl Repo {
         let mut without = Vec::new();
         for id in versions {
             match check.version(id, None) {
-                Err(e) if e.kind() == Kind::Integrity => without.push(*id),
+                // Damage is not the trace of an earlier gc.
+                Err(e) if e.kind() == Kind::Integrity && demand == CopyDemand::Stays => {
+                    without.push(*id);
+                }
                 checked => without.extend(checked?.err().map(|_| *id)),
             }
         }

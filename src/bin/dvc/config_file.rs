@@ -8,6 +8,7 @@ use dvc::error::Result;
 use dvc::sys::create;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The text of a configuration file before and after a change. Nothing is written until
@@ -65,8 +66,11 @@ impl FileChange {
 /// Replaces a file atomically and keeps its permissions.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     // The file may be a link into a directory of settings that the user keeps under version
-    // control. The link stays, and its target is replaced.
-    let target = fs::canonicalize(path);
+    // control. Such a link stays, and its target is replaced. A link of another user could lead root
+    // to any file.
+    let is_own = fs::symlink_metadata(path)
+        .is_ok_and(|link| link.uid() == rustix::process::geteuid().as_raw());
+    let target = is_own.then(|| fs::canonicalize(path).ok()).flatten();
     let path = target.as_deref().unwrap_or(path);
     let dir = path.parent().unwrap_or(Path::new("/"));
     create::dir_all(dir)?;

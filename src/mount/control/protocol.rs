@@ -65,6 +65,8 @@ pub enum ControlRequest {
         store: bool,
         /// Patterns of files to leave out.
         exclude: Vec<String>,
+        /// Whether the tree also has the files that the ignore files of the mount leave out.
+        ignored: bool,
     },
     /// Confirms that a snapshot has become a version.
     EndSnapshot {

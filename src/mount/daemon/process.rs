@@ -356,15 +356,20 @@ impl MountDaemon {
         if let (false, Some(overlay)) = (discard, &overlay) {
             let _ = fetched::note(overlay, inner.lower.repo().fetched());
         }
-        if let Some(leases) = &inner.leases {
-            leases.end(discard);
-        }
         let is_deleted = inner.note.ephemeral || inner.no_trash.load(Ordering::Acquire);
+        if let Some(leases) = &inner.leases {
+            // An overlay in the trash needs its version until the lease ends by itself.
+            leases.end(discard && is_deleted);
+        }
         let (log, repository) = (Arc::clone(&inner.log), inner.note.repository.clone());
         let name = inner.note.overlay.clone().unwrap_or_default();
         drop((inner, socket));
         match overlay.filter(|_| discard) {
-            Some(overlay) if is_deleted => drop(std::fs::remove_dir_all(overlay)),
+            Some(overlay) if is_deleted => {
+                if let Err(e) = std::fs::remove_dir_all(overlay) {
+                    log(&format!("cannot delete the overlay: {e}"));
+                }
+            }
             Some(overlay) => {
                 if let Err(e) = discard_served(&repository, &overlay, &name) {
                     log(&format!(

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::service::MountService;
-use super::versions::{SnapshotGuard, StoredSnapshot};
+use super::versions::{SnapshotGuard, SnapshotWish, StoredSnapshot};
 use crate::error::Result;
 use crate::mount::attach;
 use crate::mount::control::{ControlConnection, ControlRequest, ControlSocket};
@@ -46,9 +46,18 @@ impl MountService {
                     drop((pending.take(), begun.take()));
                     connection.reply(&self.begin(store).map(|guard| begun = Some(guard)))
                 }
-                ControlRequest::TakeSnapshot { store, exclude } => {
+                ControlRequest::TakeSnapshot {
+                    store,
+                    exclude,
+                    ignored,
+                } => {
                     drop(pending.take());
-                    self.snapshot(begun.take(), store, &exclude, &mut pending, &mut connection)
+                    let wanted = SnapshotWish {
+                        store,
+                        exclude,
+                        ignored,
+                    };
+                    self.snapshot(begun.take(), &wanted, &mut pending, &mut connection)
                 }
                 ControlRequest::EndSnapshot {
                     version,

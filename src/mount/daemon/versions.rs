@@ -53,6 +53,13 @@ pub(super) struct StoredSnapshot<'i> {
     tree: SnapshotTree,
 }
 
+/// What a client wants from a snapshot: see [`ControlRequest::TakeSnapshot`].
+pub(super) struct SnapshotWish {
+    pub(super) store: bool,
+    pub(super) exclude: Vec<String>,
+    pub(super) ignored: bool,
+}
+
 impl MountService {
     /// Enters the exclusive section and takes a snapshot.
     pub(super) fn begin(&self, store: bool) -> Result<SnapshotGuard<'_>> {
@@ -68,13 +75,12 @@ impl MountService {
     pub(super) fn snapshot<'i>(
         &'i self,
         begun: Option<SnapshotGuard<'i>>,
-        store: bool,
-        exclude: &[String],
+        wanted: &SnapshotWish,
         pending: &mut Option<StoredSnapshot<'i>>,
         connection: &mut ControlConnection,
     ) -> std::io::Result<()> {
         let mut objects = Vec::new();
-        let info = self.take_snapshot(begun, store, exclude, pending, &mut objects);
+        let info = self.take_snapshot(begun, wanted, pending, &mut objects);
         connection.reply(&info)?;
         connection.send_objects(&objects)
     }
@@ -82,20 +88,19 @@ impl MountService {
     fn take_snapshot<'i>(
         &'i self,
         begun: Option<SnapshotGuard<'i>>,
-        store: bool,
-        exclude: &[String],
+        wanted: &SnapshotWish,
         pending: &mut Option<StoredSnapshot<'i>>,
         objects: &mut Vec<(Id, Vec<u8>)>,
     ) -> Result<SnapshotInfo> {
         let mut rules = Rules::new(false, false, None);
-        rules.exclude(exclude)?;
+        rules.exclude(&wanted.exclude)?;
         let guard = match begun {
             Some(begun) => begun,
-            None => self.begin(store)?,
+            None => self.begin(wanted.store)?,
         };
         let repo = self.lower.repo();
         let skipped_paths = SkippedPaths::default();
-        let out = if store {
+        let out = if wanted.store {
             Output::storing(repo, &skipped_paths)?
         } else {
             Output::dry(repo)
@@ -111,6 +116,7 @@ impl MountService {
             base: &base.tree,
             committed,
             rules: &rules,
+            ignored: wanted.ignored,
             out: &out,
             observer: &skipped_paths,
             threads: self.jobs,
@@ -132,7 +138,7 @@ impl MountService {
             skipped: skipped_paths.paths.into_inner(),
             objects: objects.len() as u64,
         };
-        if store {
+        if wanted.store {
             // If the confirmation never arrives, the next mount recognises the commit by this tree.
             let facts = vec![Fact::new(SNAPSHOT, taken.tree.to_string())];
             self.view

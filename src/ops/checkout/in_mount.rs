@@ -45,6 +45,9 @@ pub(super) fn checkout(
         report.planned = planned(repo, before.as_ref(), &report.commit.tree, &[])?;
         return Ok(report);
     }
+    let mut client = mount.client()?;
+    // The kernel may have written data that the mount has not seen and would not count as a change.
+    client.flush_kernel()?;
     if options.force && !options.no_trash && mount.facts()?.changed > 0 {
         report.kept = keep(context, repo, mount, options, head, observer)?;
     }
@@ -55,8 +58,6 @@ pub(super) fn checkout(
         force: options.force,
         gc_number: check.number(),
     };
-    let mut client = mount.client()?;
-    // The kernel may have written data that the mount has not seen and would not count as a change.
     client.flush_kernel()?;
     client.request::<()>(&ask)?;
     // Create the branch only now, because the switch may be refused.
@@ -102,7 +103,6 @@ fn keep(
             return Ok(None);
         }
         seen.keep(context, repo, options, head, &unsaved, observer)
-            .map(Some)
     };
     kept().map_err(not_kept)
 }

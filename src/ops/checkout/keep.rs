@@ -217,7 +217,7 @@ pub(super) fn keep(
             seen.and_then(|seen| seen.keep(context, repo, options, head, paths, observer))
         }
     };
-    kept.map(Some).map_err(not_kept)
+    kept.map_err(not_kept)
 }
 
 /// Adds the advice to the error of a move to the trash. A cancellation stays what it is.
@@ -240,7 +240,7 @@ fn keep_files(
     head: &Head,
     paths: &[Vec<u8>],
     observer: &dyn Observer,
-) -> Result<KeptFiles> {
+) -> Result<Option<KeptFiles>> {
     let rules = options.walk.rules(context)?;
     let out = Output::storing(repo, observer)?;
     let only: Vec<Vec<Vec<u8>>> = paths
@@ -286,12 +286,16 @@ fn keep_files(
             });
         }
         let entries = topmost(picked);
+        // All files have disappeared since the comparison.
+        if entries.is_empty() {
+            return Ok(None);
+        }
         match store(context, &out, options, head, entries, found.links, observer) {
             Err(e) if is_collected(&e) && repeats > 0 => {
                 repeats -= 1;
                 out.check_records();
             }
-            kept => return kept,
+            kept => return kept.map(Some),
         }
     }
 }
@@ -382,7 +386,9 @@ impl<'r> Seen<'r> {
         client.flush_kernel()?;
         let info: SnapshotInfo = client.request(&ControlRequest::TakeSnapshot {
             store: true,
-            exclude: options.walk.exclude.clone(),
+            // A switch discards files that ignore rules leave out of versions, too.
+            exclude: Vec::new(),
+            ignored: true,
         })?;
         Ok(Self {
             session,
@@ -401,7 +407,7 @@ impl<'r> Seen<'r> {
         head: &Head,
         paths: &[Vec<u8>],
         observer: &dyn Observer,
-    ) -> Result<KeptFiles> {
+    ) -> Result<Option<KeptFiles>> {
         let out = Output::of_session(repo, self.session, observer)?;
         out.count_other_process(self.new_bytes, self.stored_bytes);
         let mut picked = BTreeMap::new();
@@ -419,14 +425,11 @@ impl<'r> Seen<'r> {
                 )
             }));
         }
-        store(
-            context,
-            &out,
-            options,
-            head,
-            topmost(picked),
-            LinkTable::default(),
-            observer,
-        )
+        let entries = topmost(picked);
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let links = LinkTable::default();
+        store(context, &out, options, head, entries, links, observer).map(Some)
     }
 }

@@ -113,6 +113,7 @@ fn commit_once(
     let shot: SnapshotInfo = client.request(&ControlRequest::TakeSnapshot {
         store: !options.dry_run,
         exclude: options.walk.exclude.clone(),
+        ignored: false,
     })?;
     for (id, bytes) in client.receive_objects(shot.objects)? {
         repo.volatile().put(id, bytes);

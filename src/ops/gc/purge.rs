@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Kind, Result, with_causes};
 use crate::model::id::Id;
-use crate::observe::Observer;
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::ops::mount::bytes_below;
 use crate::repo::Repo;
 use crate::repo::local_trash::{LocalTrash, TrashedOverlay};
@@ -21,51 +21,85 @@ pub struct PurgeReport {
     pub bytes: u64,
 }
 
-/// Removes entries that are older than `since`, in seconds since 1970. A dry run only counts them.
-pub(super) fn purge(
-    context: &Context,
-    repo: &Repo,
-    since: i64,
-    dry_run: bool,
-    observer: &dyn Observer,
-) -> Result<PurgeReport> {
-    let mut report = PurgeReport::default();
-    let trash = LocalTrash::of(&context.repository);
-    if !dry_run {
-        trash.sweep();
-    }
-    for overlay in due_overlays(&context.repository, since)? {
-        let bytes = bytes_below(&overlay.dir);
-        observer.step("trash");
-        if dry_run || trash.delete(&overlay.id)? {
-            report.entries += 1;
-            report.bytes += bytes;
+impl PurgeReport {
+    /// Deletes the overlays that are in the trash since `since` or longer, in seconds since 1970. A
+    /// dry run only counts them.
+    pub(super) fn overlays(
+        &mut self,
+        context: &Context,
+        since: i64,
+        dry_run: bool,
+        observer: &dyn Observer,
+    ) -> Result<()> {
+        let trash = LocalTrash::of(&context.repository);
+        if !dry_run {
+            trash.sweep();
         }
+        for overlay in due_overlays(&context.repository, since)? {
+            let bytes = bytes_below(&overlay.dir);
+            observer.step("trash");
+            let is_gone = if dry_run {
+                Ok(true)
+            } else {
+                trash.delete(&overlay.id)
+            };
+            match is_gone {
+                Ok(true) => {
+                    self.entries += 1;
+                    self.bytes += bytes;
+                }
+                Ok(false) => {}
+                // Another member of a shared repository has to delete it.
+                Err(e) if e.kind() == Kind::Denied => observer.notice(Notice {
+                    level: NoticeLevel::Warning,
+                    path: Vec::new(),
+                    message: format!(
+                        "`{}` stays in the trash: {}",
+                        overlay.id,
+                        with_causes(e.as_error())
+                    ),
+                }),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
     }
-    let how = Move {
-        who: &context.author,
-        why: "gc: the time in the trash is over",
-        time: context.moved_at(),
-    };
-    let files = overwritten_files(repo)?;
-    let due: Vec<_> = files
-        .iter()
-        .filter(|files| {
-            let commit = files.commit.as_ref();
-            commit.is_ok_and(|commit| commit.time.secs <= since)
-        })
-        .collect();
-    report.entries += due.len() as u64;
-    if dry_run {
-        return Ok(report);
+
+    /// Takes the files of worktrees out of the trash that are in it since `since` or longer. Their
+    /// data stays until the collection deletes it. A dry run only counts them.
+    pub(super) fn files(
+        &mut self,
+        context: &Context,
+        repo: &Repo,
+        since: i64,
+        dry_run: bool,
+        observer: &dyn Observer,
+    ) -> Result<()> {
+        let how = Move {
+            who: &context.author,
+            why: "gc: the time in the trash is over",
+            time: context.moved_at(),
+        };
+        let files = overwritten_files(repo)?;
+        let due: Vec<_> = files
+            .iter()
+            .filter(|files| {
+                let commit = files.commit.as_ref();
+                commit.is_ok_and(|commit| commit.time.secs <= since)
+            })
+            .collect();
+        self.entries += due.len() as u64;
+        if dry_run {
+            return Ok(());
+        }
+        let mut worktrees: Vec<_> = due.iter().map(|files| &files.worktree).collect();
+        worktrees.dedup();
+        for worktree in worktrees {
+            let is_due = |id: &Id| due.iter().any(|files| files.id == *id);
+            take_out(repo, observer, worktree, &is_due, &how)?;
+        }
+        Ok(())
     }
-    let mut worktrees: Vec<_> = due.iter().map(|files| &files.worktree).collect();
-    worktrees.dedup();
-    for worktree in worktrees {
-        let is_due = |id: &Id| due.iter().any(|files| files.id == *id);
-        take_out(repo, observer, worktree, &is_due, &how)?;
-    }
-    Ok(report)
 }
 
 /// Returns the overlays that are older than `since`.

@@ -51,9 +51,14 @@ impl Failure for UnreadableTrash {
 
     fn hint(&self) -> Option<String> {
         let id = &self.id;
-        Some(format!(
-            "run `dvc trash empty {id}` to delete it, then run the command again"
-        ))
+        match self.source.kind() {
+            Kind::Denied => Some("run the command as its owner, or as root".to_owned()),
+            Kind::Integrity => Some(format!(
+                "run `dvc trash restore {id}` and `dvc mount --salvage` to copy what is readable, or \
+                 `dvc trash empty {id}` to delete it"
+            )),
+            _ => None,
+        }
     }
 }
 

@@ -93,7 +93,16 @@ pub fn restore_files(
         return Err(TrashError::Damaged(entry.id.clone()).into());
     };
     let repo = context.repo()?;
-    let paths = repo.root(&commit.tree)?.1.into_iter();
+    let paths: Vec<Vec<u8>> = repo
+        .root(&commit.tree)?
+        .1
+        .into_iter()
+        .map(|entry| entry.name)
+        .collect();
+    // A checkout without paths replaces the complete worktree.
+    if paths.is_empty() {
+        return Err(TrashError::Damaged(entry.id.clone()).into());
+    }
     let revision = Revision {
         base: RevisionBase::Name(RefName::new(&commit_id.to_string())?),
         suffixes: Vec::new(),
@@ -101,7 +110,7 @@ pub fn restore_files(
     let options = CheckoutOptions {
         revision: Some(revision),
         into: to.map(Path::to_path_buf),
-        paths: paths.map(|entry| entry.name).collect(),
+        paths,
         keep_extra: true,
         dry_run,
         // Rules that were made since must not hide a file that the trash has.

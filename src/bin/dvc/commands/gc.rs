@@ -353,7 +353,7 @@ pub(crate) fn collect_garbage(
                 ..context.clone()
             };
             CollectReport {
-                packs: collect_remote(&local, remote, options, settle, &progress)?,
+                packs: collect_remote(&local, remote, &run, options, settle, &progress)?,
                 purged: PurgeReport::default(),
             }
         }
