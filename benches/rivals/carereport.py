@@ -172,9 +172,9 @@ def lines(figures, small):
     if year:
         out += [f"- *nights*: {year['nights']} versions of this database, one a day by `commit --time`, each followed by `forget --keep-daily 7 --keep-weekly 4 --keep-monthly 12 --now` and `gc --now --max-unused 2%`. "
                 f"A repository with all versions has {megabytes(year['all'])}."]
-    out += ["- The tools prune in turn: `dvc gc --now`, `rustic prune --instant-delete`, `restic prune`, and `borg prune` with `borg compact`. The versions are forgotten before, except in borg, where the deletion is a part of the work.",
+    out += ["- The tools prune in turn: `dvc gc --now`, `rustic prune --instant-delete`, `restic prune`, and `borg prune` with `borg compact`. The versions are forgotten before the measurement, except in borg, where this is part of the measured work.",
             f"- Each run starts with a copy of the same repository, in the page cache. Figures are medians of {spread} runs.",
-            "- Peers that are not named in a row cannot do the same.", ""]
+            "- Peers without a figure in a row do not have the operation.", ""]
     if busy(f):
         out += [f"Other processes used more than a quarter of a core during the runs of {', '.join(busy(f))}. There, only ratios within a run and CPU times count.", ""]
     if small:
@@ -201,7 +201,7 @@ def write(results, small, path):
         return 0
     with open(path) as f:
         before, _, after = f.read().partition(MARK)
-    # Keep the text from the mark of another program on.
+    # Keep the text that begins at the mark of another program.
     rest = after.partition(ANY_MARK)
     with open(path, "w") as f:
         f.write(f"{before.rstrip()}\n\n{MARK}\n{text}" + ("\n" + "".join(rest[1:]) if rest[1] else ""))

@@ -1,4 +1,5 @@
-//! Fetches what a collection of a remote repository reads anyway, in large pieces.
+//! Prefetches the data that a collection of a remote repository reads, in large pieces, because
+//! small requests cost more.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +10,12 @@ use crate::format::segment::PackName;
 use crate::repo::{Repo, layout};
 use crate::store::StoreError;
 
-/// The end of a pack that has its table in most cases, in bytes.
+/// Length of the end of a pack in bytes that contains the table of most packs.
 const TABLE: u64 = 64 << 10;
-/// Bytes that are fetched in advance at most, so that the cache keeps them until they are read.
+/// Limit on the prefetched bytes, so that the cache still has them when they are read.
 const AHEAD_MAX: u64 = 2 << 30;
 
-/// Fetches the whole index, and then the packs of trees and lists.
+/// Prefetches the complete index, and then the packs of trees and lists.
 pub(super) fn nodes(repo: &Repo) -> Result<()> {
     if repo.remote_store().is_none() {
         return Ok(());
@@ -45,7 +46,8 @@ pub(super) fn nodes(repo: &Repo) -> Result<()> {
     fetch(repo, packs.collect())
 }
 
-/// Fetches the tables of packs; the whole of those that are small enough to be copied with others.
+/// Prefetches the tables of packs, and completely those packs that `is_whole` selects, because the
+/// plan may merge them.
 pub(super) fn tables<'p>(
     repo: &Repo,
     packs: impl Iterator<Item = &'p PackTally>,
@@ -72,7 +74,7 @@ pub(super) fn tables<'p>(
     ignore_missing(remote.fetch_ahead(&wanted).map(drop))
 }
 
-/// An object that is fetched as a whole.
+/// An object that is fetched completely.
 struct Whole {
     key: String,
     len: u64,
@@ -92,7 +94,7 @@ fn fetch(repo: &Repo, objects: Vec<Whole>) -> Result<()> {
     ignore_missing(remote.fetch_ahead(&wanted).map(drop))
 }
 
-/// A missing object is reported where it is needed.
+/// Ignores a missing object, because the code that needs the object reports it.
 fn ignore_missing(fetched: Result<(), StoreError>) -> Result<()> {
     match fetched {
         Err(StoreError::Missing { .. }) => Ok(()),

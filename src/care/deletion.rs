@@ -1,5 +1,5 @@
-//! The last step of a gc: deletes dead packs, and index segments that others replace. Any process may
-//! do this at any time and as often as it likes.
+//! The last step of a gc: deletes dead packs, and index segments that others replace. Any process
+//! may do this at any time, any number of times.
 
 use std::collections::HashSet;
 
@@ -34,7 +34,7 @@ pub(super) fn packs_there(repo: &Repo) -> Result<Vec<StoredPack>> {
     Ok(all)
 }
 
-/// Deletes what is due.
+/// Deletes dead packs whose grace period is over.
 pub(super) struct Deletion<'d> {
     pub(super) repo: &'d Repo,
     pub(super) options: &'d GcOptions,
@@ -43,8 +43,8 @@ pub(super) struct Deletion<'d> {
 }
 
 impl Deletion<'_> {
-    /// Deletes packs that are dead for longer than the grace, after the segments that list them.
-    /// Removes the deleted ones from `packs`, the packs that exist.
+    /// Deletes packs that have been dead for longer than the grace period, after the segments that
+    /// list them. Removes the deleted ones from `packs`, the packs that exist.
     pub(super) fn run(
         &self,
         state: &GcState,
@@ -81,7 +81,7 @@ impl Deletion<'_> {
             state.is_dead(name) && (due_names.contains(name) || !there.contains(name))
         };
         let merge = || segments::merge(self.repo, state, &is_gone, self.staging, self.observer);
-        // Readers leave out rows of dead packs, so on a full disk the packs may go first.
+        // Readers ignore rows of dead packs, so on a full disk the packs may be deleted first.
         let merged = match merge() {
             Err(e) if e.kind() == Kind::NoSpace && !due.is_empty() => None,
             merged => Some(merged?),

@@ -19,7 +19,7 @@ use crate::repo::gclog::GcState;
 use crate::work::Cancelled;
 use parking_lot::Mutex;
 
-/// Determines which copies of an object stay if the packs of a plan are given up.
+/// Determines which copies of an object stay if the packs of a plan are marked as dead.
 pub(super) struct Kept<'k> {
     repo: &'k Repo,
     state: GcState,
@@ -65,7 +65,7 @@ impl<'k> Kept<'k> {
     }
 }
 
-/// Walks what the mark has not visited.
+/// Walks the objects that the mark has not visited.
 pub(super) struct FreshWalk<'w> {
     repo: &'w Repo,
     kept: &'w Kept<'w>,
@@ -90,8 +90,8 @@ impl<'w> FreshWalk<'w> {
         }
     }
 
-    /// Walks from all roots. Returns the planned packs that contain a needed object of which no
-    /// copy stays.
+    /// Walks from all roots. Returns the planned packs that contain a needed object without a copy
+    /// in a pack that stays.
     pub(super) fn run(
         self,
         roots: &Roots,
@@ -117,12 +117,13 @@ impl<'w> FreshWalk<'w> {
             }
         }
         for root in &roots.loose {
-            // A root without a log that lacks objects is no damage: its owner withdraws it.
+            // A root without a log that lacks objects is not damage: its owner removes it.
             let held = self.repo.commit_cached(&root.id).and_then(|commit| {
                 if !self.marked.commits.contains(&root.id) {
                     self.note(ObjectKind::Commit, &root.id)?;
                 }
-                // Trees of the mark are visited, unless the set has forgotten them.
+                // The set of visited nodes skips the trees of the mark, unless it has forgotten
+                // them.
                 std::iter::once(&commit.tree)
                     .chain(&root.trees)
                     .try_for_each(|tree| self.tree(*tree))

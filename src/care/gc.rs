@@ -1,5 +1,5 @@
-//! Garbage collection: mark, plan, repack, fence, give up, delete. Any other process may commit,
-//! push, mount or read meanwhile, and every process may stop at any step.
+//! Garbage collection: mark, plan, repack, fence, mark packs as dead, delete. Other processes may
+//! commit, push, mount or read at the same time, and any process may stop at any step.
 //!
 //! The order of the steps is the protocol of `docs/format.md` that `tests/model` checks. A pack is
 //! deleted only if a dead entry of the gc log lists it, and an index segment only if other segments
@@ -42,9 +42,9 @@ use crate::sys::io_error::IoError;
 use crate::sys::random::random_hex;
 use crate::work::{Cancelled, fan_out};
 
-/// Packs whose age a run asks for at most.
+/// Limit on the packs whose age a run requests from the store.
 const AGES_MAX: usize = 1000;
-/// Interval at which a wait looks whether it is cancelled.
+/// Interval at which a wait checks for cancellation.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The error for a gc that must not continue.
@@ -76,7 +76,7 @@ impl Failure for GcError {
             }
             Self::DamagedIndex { .. } => "run `dvc fsck --rebuild` to rebuild the index".to_owned(),
             Self::TooMuch { .. } => {
-                "run `dvc gc -n` to see what is not needed, then `dvc gc -y`".to_owned()
+                "run `dvc gc -n` to see what would be deleted, then `dvc gc -y`".to_owned()
             }
             Self::Raced => "run the command again when the other garbage collection has ended".to_owned(),
         })
@@ -125,7 +125,7 @@ struct Gc<'g> {
     trash: TrashLog<'g>,
     /// The packs that exist, listed after the roots were read.
     packs: Vec<StoredPack>,
-    /// Versions in the trash of which data is missing, see [`Self::versions_gone`].
+    /// Versions in the trash that lack data, see [`Self::versions_gone`].
     gone: HashSet<Id>,
     report: GcReport,
 }
@@ -166,10 +166,10 @@ impl Gc<'_> {
         Roots::read(self.repo, &self.logs, keep_log, purged_until, time, loose)
     }
 
-    /// Marks, plans, copies and gives up. Returns whether anything changed.
+    /// Runs all steps before the final deletion. Returns whether anything changed.
     fn run(&mut self, loose: &LooseRoots<'_>) -> Result<bool> {
         // The log comes first, then the refs: a number that was taken since then shows that another
-        // gc was here. Packs are listed before the index is read, so that the pack of a new segment
+        // gc ran. Packs are listed before the index is read, so that the pack of a new segment
         // never looks unneeded.
         let before = self.repo.read_gc_log_to_void()?;
         let mut roots = self.roots(loose)?;
@@ -267,8 +267,8 @@ impl Gc<'_> {
         !protected.contains(id) && trash.mention(id).is_some_and(is_due)
     }
 
-    /// Returns the versions in the trash of which data is missing: those that an earlier gc with a
-    /// shorter `keep_trash` has collected, and those that were copied without data.
+    /// Returns the versions in the trash that lack data: those that an earlier gc with a shorter
+    /// `keep_trash` has collected, and those that were copied without data.
     fn versions_gone(
         &self,
         before: &GcState,
@@ -409,8 +409,8 @@ impl Gc<'_> {
             .collect()
     }
 
-    /// Returns when each unneeded pack was first known as such, in seconds since 1970. Records new
-    /// ones, unless this is a dry run. Without a grace period, returns nothing.
+    /// Returns when each unneeded pack was first seen as unneeded, in seconds since 1970. Records
+    /// new ones, unless this is a dry run. Without a grace period, returns nothing.
     fn first_seen(
         &self,
         before: &GcState,
@@ -447,7 +447,7 @@ impl Gc<'_> {
         Ok(seen)
     }
 
-    /// Returns the packs that are at the store for at least `age`, by the clock of the store.
+    /// Returns the packs that have been at the store for at least `age`, by the clock of the store.
     fn packs_older_than(&self, packs: Vec<PackName>, age: Duration) -> Result<Vec<PackName>> {
         let store = self.repo.store();
         let old = Mutex::new(Vec::new());
@@ -464,7 +464,7 @@ impl Gc<'_> {
         Ok(old.into_inner())
     }
 
-    /// Removes the packs from the plan that must stay because of unreadable copies, see
+    /// Removes from the plan the packs that must stay because another copy is unreadable, see
     /// [`Twins::keep_unless_sound`].
     fn keep_unless_others_are_sound(
         &self,
@@ -480,8 +480,8 @@ impl Gc<'_> {
         Ok(())
     }
 
-    /// Gives up the packs of a plan: writes the plan, fences all logs, spares packs that are needed
-    /// after all, and writes the dead entry.
+    /// Marks the packs of a plan as dead: writes the plan, fences all logs, spares packs that turn
+    /// out to be needed, and writes the dead entry.
     fn give_up(
         &mut self,
         before: &GcState,
@@ -525,7 +525,7 @@ impl Gc<'_> {
         self.observer.step("gc given up");
         self.repo.read_gc_log_to_void()?;
         match log.fold() {
-            // Entries that must not be removed do no harm.
+            // Entries that this user is not allowed to remove do no harm.
             Err(e) if e.kind() == Kind::Denied => {
                 self.report.undeleted += 1;
                 let because = &mut self.report.undeleted_because;
@@ -571,8 +571,8 @@ impl Gc<'_> {
         })
     }
 
-    /// Appends an entry that repeats the value to every log of refs and to the trash log, so that a
-    /// writer that read the gc log before the plan loses its next append.
+    /// Appends a fence to the log of every ref and to the trash log, so that the next append of a
+    /// writer that read the gc log before the plan loses the race.
     fn fence(&self, number: u64) -> Result<()> {
         let why = format!("gc: fence {number}");
         self.observer.step("gc fence");
@@ -596,7 +596,7 @@ impl Gc<'_> {
         let trash = self.trash.read()?;
         self.repo.refresh_index()?;
         now.leave_out_collected(self.repo, before, &trash)?;
-        // A writer may have entered a version again that it found without data.
+        // A writer that found a version without data may have entered it in the trash again.
         let gone = self.versions_gone(before, &trash, &now)?;
         self.gone.extend(gone);
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &now.tips, id);

@@ -10,14 +10,15 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::store::local::LocalStore;
 
-/// Age from which a file that no process of this machine has locked is a leftover. A file that
-/// arrives over sftp is not locked, but is written to more often.
+/// Age at which a file that no process of this machine has locked counts as a leftover. A file that
+/// arrives over sftp has no lock, but is written to more often than this.
 const LEFT_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// Removes the leftovers of a store. Errors are ignored, because the next run tries again.
 pub(super) fn remove(store: &LocalStore) {
     let Ok(dir) = store.staging() else { return };
-    // The clock of the file system; on a full disk, that of this machine.
+    // Use the clock of the file system, which sets the times of files, or that of this machine if
+    // the disk is full.
     let now = store
         .stage()
         .ok()

@@ -2,9 +2,9 @@
 //! roots.
 //!
 //! In: the roots, and which versions are forgotten. Out: sorted sets of id prefixes on disk, one
-//! for what refs need, one for what only roots without a log need. Memory is bounded: a fixed set
-//! of visited nodes, 4 MiB of ids for each thread and kind, and a stack whose depth is that of the
-//! directories.
+//! for objects that refs need, one for objects that only roots without a log need. Memory is
+//! bounded: a fixed set of visited nodes, 4 MiB of ids for each thread and kind, and a stack whose
+//! depth is that of the directories.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -39,16 +39,16 @@ const SHARED_NODES: usize = 64;
 
 /// The objects that the versions of a repository need.
 pub(super) struct Marked {
-    /// Ids of what refs need. If such an object has no copy, the repository is damaged.
+    /// Ids of the objects that refs need. If such an object has no copy, the repository is damaged.
     pub(super) needed: PrefixSets,
-    /// Ids of what roots without a log need, and refs do not.
+    /// Ids of the objects that roots without a log need and refs do not.
     pub(super) held: PrefixSets,
     /// Versions whose trees are needed.
     pub(super) whole_versions: u64,
     /// Versions of which only the commit object is needed.
     pub(super) forgotten_versions: u64,
-    /// Roots without a log of which objects are missing. They are no damage, because another gc may
-    /// have collected them before the root was written.
+    /// Roots without a log that lack objects. This is not damage, because another gc may have
+    /// collected the objects before the root was written.
     pub(super) incomplete: Vec<LooseRoot>,
     /// The versions of refs and their ancestors.
     pub(super) commits: HashSet<Id>,
@@ -121,7 +121,7 @@ pub(super) fn mark(
     let mut incomplete = Vec::new();
     let mut walk = Walk::lenient(repo, observer, &visited, dir);
     for root in &roots.loose {
-        // A root without a log protects its own version only, also if the version is forgotten.
+        // A root without a log protects only its own version, even if the version is forgotten.
         let held = versions(repo, &[root.id], &|_| false, &mut seen, true);
         match held {
             Ok(mut held) => {
@@ -161,7 +161,7 @@ pub(super) fn versions(
     seen: &mut HashSet<Id>,
     only_tips: bool,
 ) -> Result<Versions> {
-    // A clone of part of the history has no parents of its oldest versions.
+    // A partial clone lacks the parents of its oldest versions.
     let is_partial = Repo::partial(repo.path()).is_some();
     let mut found: HashMap<Id, Commit> = HashMap::new();
     let mut todo: Vec<Id> = tips.to_vec();
@@ -208,7 +208,7 @@ pub(super) struct Walk<'w> {
 }
 
 impl<'w> Walk<'w> {
-    /// Prepares a walk that goes on after objects that cannot be read.
+    /// Creates a walk that continues after objects that cannot be read.
     pub(super) fn lenient(
         repo: &'w Repo,
         observer: &'w dyn Observer,
@@ -298,7 +298,7 @@ impl<'w> Walk<'w> {
                 }
                 done => done?,
             }
-            // The oldest node of the stack has the most below it.
+            // Share the oldest node of the stack, because it has the largest subtree.
             while stack.len() > 1 && waiting.load(Ordering::Relaxed) < SHARED_NODES {
                 let Some(node) = stack.pop_front() else { break };
                 waiting.fetch_add(1, Ordering::Relaxed);

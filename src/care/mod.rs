@@ -1,10 +1,10 @@
-//! Care of a repository over the years: which objects versions need, and the removal of what
-//! nothing needs.
+//! Care of a repository: finds the objects that versions need, and removes the rest.
 //!
-//! `gc` runs the protocol; `mark` and `tally` find what is needed, `plan` decides, `repack` copies,
-//! `twins` reads the copies that stay, `fresh` finds what became visible meanwhile, `segments` cleans
-//! the index, `deletion` deletes, and `leftovers` removes files of interrupted processes. `ahead` and
-//! `reflogs` save requests at a remote. `usage` states what needs the data.
+//! `gc` runs the protocol; `mark` and `tally` find the needed objects, `plan` decides, `repack`
+//! copies, `twins` reads the copies that stay, `fresh` finds versions that became visible in the
+//! meantime, `segments` cleans the index, `deletion` deletes, and `leftovers` removes files of
+//! interrupted processes. `ahead` and `reflogs` save requests at a remote. `usage` measures which
+//! versions need how much data.
 
 mod ahead;
 mod deletion;

@@ -20,14 +20,14 @@ pub struct GcOptions {
     pub keep_trash: Duration,
     /// Forgotten versions to which `keep_trash` does not apply.
     pub at_once: BTreeSet<Id>,
-    /// In a dry run: files of worktrees that were moved to the trash until then, in seconds since
-    /// 1970, do not count, because a run removes them from the trash first.
+    /// In a dry run, files of worktrees that were moved to the trash at this time or earlier do not
+    /// count, because a real run removes them from the trash first. In seconds since 1970.
     pub purged_until: Option<i64>,
     /// How long versions that a ref named earlier keep all their objects, so that `undo` can return
     /// to them.
     pub keep_log: Duration,
     pub limits: PlanLimits,
-    /// No copy of a pack begins after this moment. Packs that were copied before stay useful.
+    /// No copy of a pack begins after this moment. Copies that were made before it are still used.
     pub until: Option<Instant>,
     /// Time to wait after the fences, for stores whose listings lag behind their writes.
     pub settle: Duration,
@@ -56,7 +56,7 @@ pub struct GcReport {
     /// New packs with their bytes.
     pub new_packs: u64,
     pub new_bytes: u64,
-    /// Packs that nothing needs, but that have been known as such for less than the grace period.
+    /// Packs that were first seen as unneeded less than the grace period ago.
     pub waiting_packs: u64,
     pub waiting_bytes: u64,
     /// When the first of the waiting packs may be planned, in seconds since 1970.
@@ -77,9 +77,9 @@ pub struct GcReport {
     /// Objects that the store refused to delete, and why.
     pub undeleted: u64,
     pub undeleted_because: Option<String>,
-    /// Deleted packs of which the store itself frees the space later.
+    /// Deleted packs whose space the store itself frees later.
     pub deferred_packs: u64,
-    /// Roots without a log of which objects are missing.
+    /// Roots without a log that lack objects.
     pub incomplete: Vec<LooseRoot>,
     /// Whether the time limit ended the run before everything was done.
     pub is_partial: bool,

@@ -41,8 +41,8 @@ impl PlanLimits {
         if self.is_remote { 0.5 } else { 1.0 / 3.0 }
     }
 
-    /// Returns the unused share of a frame up to which the frame is copied as it is. Compressing its
-    /// needed objects again takes time, so that only a low limit asks for it.
+    /// Returns the unused share of a frame up to which the frame is copied as it is. Compressing
+    /// its needed objects again takes time, so only a low limit requires it.
     const fn frame_share(&self) -> f64 {
         (self.unused_share * 5.0).clamp(0.0, 0.5)
     }
@@ -74,8 +74,8 @@ pub(super) struct PackUse {
     pub frame_bytes: u64,
     /// Objects that are copied with their frames although another copy of them was chosen.
     pub spare: Vec<Id>,
-    /// Offsets of base frames that are given up because only one delta needs them. That delta is
-    /// stored whole instead.
+    /// Offsets of base frames that are not copied, because only one delta needs them. The object of
+    /// that delta is stored in full instead.
     pub unwrapped: Vec<u32>,
 }
 
@@ -223,8 +223,8 @@ impl Plan {
         true
     }
 
-    /// Plans to copy packs for which this pays only because of the plan so far: some of their
-    /// deltas are stored whole in new packs, so their own copies of these are not needed any more.
+    /// Plans copies of packs that pay off only because of the plan so far: new packs store the
+    /// objects of some of their deltas in full, so these deltas are not needed any more.
     fn copy_packs_of_unwrapped_deltas(
         &mut self,
         repo: &Repo,
@@ -273,8 +273,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Removes an object from a frame that is not copied whole if another frame that is copied
-    /// whole contains the object too. Otherwise, two new packs would have a copy of it.
+    /// Removes an object from a frame that is copied in part if another frame that is copied as it
+    /// is contains the object too. Otherwise, two new packs would have a copy of it.
     fn use_spare_copies(&mut self, tally: &Tally<'_>) {
         let kind = |number: &u32| tally.packs.get(*number as usize).map(|pack| pack.kind);
         let spare: HashSet<(Option<PackKind>, Id)> = self
@@ -304,7 +304,7 @@ impl Plan {
         }
     }
 
-    /// Returns the numbers of all packs that will be given up.
+    /// Returns the numbers of all packs that are dropped or copied.
     pub(super) fn given_up(&self) -> impl Iterator<Item = u32> {
         self.dropped.iter().chain(self.copied.keys()).copied()
     }
@@ -314,7 +314,8 @@ fn numbered<'t>(tally: &'t Tally<'_>) -> impl Iterator<Item = (u32, &'t PackTall
     (0..).zip(&tally.packs)
 }
 
-/// Like [`pack_use`]; `None` for a pack whose table is damaged, because such a pack stays as it is.
+/// Like [`pack_use`], but returns `None` for a pack whose table is damaged, because such a pack
+/// stays as it is.
 fn sound_use(
     repo: &Repo,
     tally: &Tally<'_>,
@@ -353,8 +354,8 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32, limits: &PlanLimits) ->
         let (mut needed, mut needed_bytes, mut object_bytes) = (Vec::new(), 0u64, 0u64);
         for (id, len) in &frame.objects {
             object_bytes += u64::from(*len);
-            // The index has no row for a delta whose base was deleted: an earlier run has stored the
-            // object whole in another pack, and the delta cannot be decoded any more.
+            // The index has no row for a delta whose base was deleted: an earlier run has stored
+            // the object in full in another pack, and the delta cannot be decoded any more.
             let is_copy = || {
                 let rows = repo.index()?.lookup_all(pack.kind, id)?;
                 let at = |row: &IndexRow| row.place.pack == pack.name && row.place.offset == offset;
@@ -365,8 +366,8 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32, limits: &PlanLimits) ->
                 needed_bytes += u64::from(*len);
             }
         }
-        // A base that no version needs and that one delta has is worth no more than that delta
-        // stored whole.
+        // Keeping a base that no version needs for a single delta saves nothing, because the object
+        // of the delta in full takes about the same space.
         let deltas = tally.deltas_of(place);
         let is_base = deltas > 1 || deltas == 1 && !needed.is_empty();
         if needed.is_empty() && !is_base {

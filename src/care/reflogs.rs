@@ -12,7 +12,7 @@ use crate::repo::refs::Move;
 use crate::repo::{Repo, layout};
 use crate::work::fan_out;
 
-/// Logs that are fenced at once.
+/// Number of logs that are fenced at the same time.
 const FENCES: usize = 16;
 
 /// The entries of a ref.
@@ -39,14 +39,15 @@ struct EntryKey {
     key: String,
 }
 
-/// Remembers the entries that were read, which never change.
+/// Reads logs of refs, and remembers the entries, because entries never change.
 #[derive(Default)]
 pub(super) struct RefLogs {
     known: Mutex<HashMap<String, (RefName, RefEntry)>>,
 }
 
 impl RefLogs {
-    /// Reads all logs. A damaged log is an error, because what it names would look unneeded.
+    /// Reads all logs. A damaged log is an error, because the versions that it names would look
+    /// unneeded.
     pub(super) fn read(&self, repo: &Repo) -> Result<Vec<RefLog>> {
         let mut before: Option<String> = None;
         loop {
@@ -62,7 +63,7 @@ impl RefLogs {
         }
     }
 
-    /// Reads the entries that are not known yet. An error comes with the key.
+    /// Reads the entries that are not known yet. Returns an error with the key of its entry.
     fn read_new(
         &self,
         repo: &Repo,
@@ -118,8 +119,8 @@ impl RefLogs {
         logs
     }
 
-    /// Appends an entry that repeats the value to every log, so that a writer that read the gc log
-    /// before the plan loses its next append. `check` is called before each append.
+    /// Appends an entry that repeats the value to every log, so that the next append of a writer
+    /// that read the gc log before the plan loses the race. `check` is called before each append.
     pub(super) fn fence(
         &self,
         repo: &Repo,
@@ -141,7 +142,8 @@ impl RefLogs {
             let Some(fence) = repo.refs().fence(kind, &name, tip, how)? else {
                 return Ok(());
             };
-            // An entry into which others are folded has more than what was returned.
+            // Do not remember an entry into which others are folded, because the returned value
+            // lacks them.
             if fence.seq % crate::repo::refs::COMPACT_EVERY != 0 {
                 let own = match is_exclusive {
                     true => seq_key(fence.seq),

@@ -3,7 +3,7 @@
 //! Frames are copied as they are stored, in the order of their pack, so that neighbours stay
 //! together. A frame of which too much is unneeded is compressed again from its needed objects.
 //! Every object is verified before it is copied, so that gc never multiplies damage. The old packs
-//! stay: the gc log gives them up later.
+//! stay; the gc log marks them as dead later.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -76,7 +76,8 @@ pub(super) fn repack(
         Some(plan.copied.len() as u64),
         Some(plan.copied_bytes),
     );
-    // Whole frames first: the row of a delta names the new place of its base.
+    // Copy deltas after all other frames, because the row of a delta names the new place of its
+    // base.
     for is_delta in [false, true] {
         for (number, used) in &plan.copied {
             if !is_delta && until.is_some_and(|until| Instant::now() >= until) {
@@ -87,7 +88,8 @@ pub(super) fn repack(
                 continue;
             }
             match repacker.pack(*number, &used.frames, is_delta) {
-                // A damaged pack stays as it is; what was copied of it is one more copy.
+                // A damaged pack stays as it is; frames that were already copied are only
+                // duplicates.
                 Err(e) if e.kind() == Kind::Integrity => {
                     repacker.given_up.remove(number);
                     repacker.done.left.push(*number);
@@ -116,11 +118,11 @@ struct Repacker<'a> {
     /// Numbers of the packs that are dropped or copied.
     given_up: BTreeSet<u32>,
     open: [Option<PackWriter>; 3],
-    /// Needed objects of frames that are not copied whole, by kind of object.
+    /// Needed objects of frames that are copied in part, by kind of object.
     gathered: BTreeMap<ObjectKind, Gathered>,
     /// Gathered objects that fill a frame.
     full: Vec<(ObjectKind, Gathered)>,
-    /// New places of frames that hold bases.
+    /// New places of frames that contain bases.
     moved: HashMap<FramePlace, MovedFrame>,
     /// Rows that no segment contains yet.
     pending: [Vec<IndexRow>; 3],
@@ -159,7 +161,7 @@ enum Prepared {
 }
 
 impl Repacker<'_> {
-    /// Copies the needed whole frames of a pack, or its needed deltas.
+    /// Copies the needed frames of a pack: the deltas if `deltas` is set, otherwise all others.
     fn pack(&mut self, number: u32, used: &[UsedFrame], deltas: bool) -> Result<()> {
         let Some(pack) = self.tally.packs.get(number as usize) else {
             return Ok(());
@@ -229,7 +231,7 @@ impl Repacker<'_> {
         }
     }
 
-    /// Copies a delta if its base stays or moves; else stores its object whole.
+    /// Copies a delta if its base stays or moves; otherwise stores its object in full.
     fn add_delta(&mut self, number: u32, frame: &TableFrame, bytes: &[u8]) -> Result<()> {
         let Some((id, _)) = frame.objects.first() else {
             return Ok(());
@@ -258,8 +260,8 @@ impl Repacker<'_> {
         }
     }
 
-    /// Returns the location of a base after this run. `None` if the base is given up, or if its new
-    /// pack has no name yet.
+    /// Returns the location of a base after this run; `None` if the base is not copied, or if its
+    /// new pack has no name yet.
     fn base_now(&self, base: &ObjectLocation) -> Option<ObjectLocation> {
         let place = self.tally.place(PackKind::Data, base)?;
         if !self.given_up.contains(&place.0) {
@@ -273,8 +275,8 @@ impl Repacker<'_> {
         })
     }
 
-    /// Handles deltas in packs that stay if their bases move or are given up: writes a row with the
-    /// new location of the base, or stores the object whole.
+    /// Handles deltas in packs that stay whose bases move or are dropped: writes a row with the new
+    /// location of the base, or stores the object in full.
     fn deltas_of_moved_bases(&mut self) -> Result<()> {
         let has_bases = |n: &u32| {
             self.tally
@@ -392,8 +394,8 @@ impl Repacker<'_> {
     fn append(&mut self, frame: &NewFrame<'_>) -> Result<u32> {
         let kind = PackKind::of(frame.kind);
         let target = layout::PACK_TARGET.min(self.repo.store().abilities().object_max / 4 * 3);
-        // A pack is closed before the next frame and not after the last one, so that the caller can
-        // note a frame first.
+        // Close a full pack before its next frame, not after its last one, so that the caller can
+        // record the last frame first.
         if self.open[usize::from(kind.number())]
             .as_ref()
             .is_some_and(|pack| pack.bytes() >= target)

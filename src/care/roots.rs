@@ -1,7 +1,7 @@
-//! The roots of a mark: the versions that refs name or named a short time ago, and those that roots
-//! without a log hold.
+//! The roots of a mark: the versions that refs name or named recently, and the versions of roots
+//! without a log.
 //!
-//! A ref that cannot be read is an error, because what it names would look unneeded.
+//! A ref that cannot be read is an error, because the versions that it names would look unneeded.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -18,14 +18,13 @@ use crate::repo::refs::value_of;
 use crate::repo::trashlog::TrashState;
 use crate::repo::whole::CopyDemand;
 
-/// A version that is held by something other than a ref: the base of a worktree, an overlay, a
-/// lease.
+/// A version that something other than a ref needs: the base of a worktree, an overlay, a lease.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LooseRoot {
     /// The holder of the version, for messages: `worktree /srv/db`.
     pub name: String,
     pub id: Id,
-    /// Trees that are held beside the tree of the version.
+    /// Trees that are needed in addition to the tree of the version.
     pub trees: Vec<Id>,
 }
 
@@ -40,7 +39,8 @@ pub struct Roots {
     /// Versions that are the value of a ref now.
     pub tips: BTreeSet<Id>,
     pub loose: Vec<LooseRoot>,
-    /// Values of refs in their logs, and when the entry becomes too old, in seconds since 1970.
+    /// Values in the logs of refs, with the time at which the entry becomes too old, in seconds
+    /// since 1970.
     pub logged: Vec<(Id, i64)>,
 }
 
@@ -87,15 +87,15 @@ impl Roots {
         })
     }
 
-    /// Takes out previous values of refs of which an earlier gc has collected data, because it kept
-    /// such values for a shorter time. The values that refs have now stay.
+    /// Removes previous values of refs whose data an earlier gc has collected, because it kept such
+    /// values for a shorter time. Current values of refs stay.
     pub(super) fn leave_out_collected(
         &mut self,
         repo: &Repo,
         state: &GcState,
         trash: &TrashState,
     ) -> Result<()> {
-        // A clone of a part has no complete versions.
+        // A partial or lazy clone may lack data of any version.
         let is_partial = Repo::partial(repo.path()).is_some() || repo.is_lazy();
         if state.dead_number == 0 || is_partial || self.refs.len() == self.tips.len() {
             return Ok(());
@@ -151,8 +151,8 @@ impl Roots {
         Ok(())
     }
 
-    /// Returns all versions that no policy and no command may forget: tips of refs, and what roots
-    /// without a log hold.
+    /// Returns all versions that no policy and no command may forget: tips of refs, and versions of
+    /// roots without a log.
     pub fn protected(&self) -> BTreeSet<Id> {
         self.tips
             .iter()
@@ -162,7 +162,7 @@ impl Roots {
     }
 }
 
-/// Returns the commits of a list of files of a worktree that are younger than `until`.
+/// Returns the commits in the trash of a worktree that are younger than `until`.
 fn younger(repo: &Repo, list: &Id, until: i64) -> Result<Vec<Id>> {
     let mut all = repo.commit(list)?.parents;
     all.retain(|id| repo.commit(id).map_or(true, |kept| kept.time.secs > until));

@@ -1,8 +1,8 @@
 //! Sets of object ids that need not fit into memory: sorted 8-byte prefixes in temporary files.
 //!
 //! In: ids, added by several threads. Out: one sorted set for each kind of pack, which is read in
-//! order or searched. Two ids with the same prefix count as one, so a set may contain an object too
-//! many but never one too few.
+//! order or searched. Two ids with the same prefix count as one, so a set may contain too many
+//! objects, but never too few.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -28,7 +28,7 @@ const FAN_IN: usize = 64;
 const PAGE: usize = 512;
 /// Length of a prefix in bytes.
 const WIDTH: usize = 8;
-/// Bytes of a run after which a merge gives their space back.
+/// Number of merged bytes of a run after which their space is freed.
 const RELEASED: u64 = 256 << 10;
 
 /// Collects ids and writes them as sorted runs.
@@ -155,7 +155,7 @@ pub(super) struct PrefixIter(Option<(BufReader<std::fs::File>, PathBuf)>);
 
 impl PrefixIter {
     fn open(file: &NamedTempFile) -> Result<Self> {
-        // A descriptor of its own, because iterators of one file must not share its position.
+        // Open a separate descriptor, because iterators of one file must not share a position.
         let open = file.reopen().map_err(IoError::at("open", file.path()))?;
         Ok(Self(Some((
             BufReader::with_capacity(64 << 10, open),
@@ -214,7 +214,7 @@ fn merge_all(dir: &Path, mut runs: Vec<NamedTempFile>) -> Result<PrefixSet> {
         let rest = runs.split_off(FAN_IN);
         let merged = merge_some(dir, &runs)?.0;
         runs = rest;
-        // At the end, so that every run is merged about equally often.
+        // Append the merged run, so that every run is merged about equally often.
         runs.push(merged);
     }
     if runs.is_empty() {
@@ -237,7 +237,8 @@ fn merge_some(dir: &Path, runs: &[NamedTempFile]) -> Result<(NamedTempFile, usiz
         .iter()
         .map(PrefixIter::open)
         .collect::<Result<Vec<_>>>()?;
-    // The runs and the merged set together take little more space than one of them.
+    // Space of the runs is freed during the merge, so the runs and the merged set together take
+    // little more space than one of them.
     let mut read = vec![0u64; runs.len()];
     let mut heap = BinaryHeap::with_capacity(iters.len());
     for (n, iter) in iters.iter_mut().enumerate() {
@@ -262,8 +263,8 @@ fn merge_some(dir: &Path, runs: &[NamedTempFile]) -> Result<(NamedTempFile, usiz
     write_run(dir, merged)
 }
 
-/// Gives the space of the first bytes of a run back. A file system that cannot do this keeps them
-/// until the run is deleted.
+/// Frees the space of the first bytes of a run. A file system that cannot do this frees it when the
+/// run is deleted.
 fn release(run: &NamedTempFile, bytes: u64) {
     use rustix::fs::{FallocateFlags, fallocate};
     let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;

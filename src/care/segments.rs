@@ -53,7 +53,8 @@ pub(super) fn merge(
         if inputs.is_empty() || inputs.len() < 2 && !names_dead {
             continue;
         }
-        // A store with a limit gets one segment for each input instead.
+        // If one segment would exceed the limit of the store, replace each input with dead rows
+        // separately.
         let groups: Vec<Vec<Arc<SegmentReader>>> = if bytes <= most {
             vec![inputs]
         } else {
@@ -90,7 +91,7 @@ fn delete_replaced(repo: &Repo, merged: &mut SegmentsMerged) -> Result<()> {
         .values()
         .flat_map(|segment| segment.replaces().to_vec())
         .collect();
-    // A segment that was replaced by a replaced one is known to the catalogue only.
+    // Only the catalogue knows which segments a replaced segment has replaced.
     if let Ok(rows) = repo
         .catalogue()
         .and_then(|catalogue| Ok(catalogue.segments()?))

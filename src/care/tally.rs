@@ -1,9 +1,7 @@
-//! How much of each pack is needed: the marked ids are merged with the index in the order of ids,
-//! as streams.
+//! Counts how much of each pack is needed: merges the marked ids with the index as sorted streams.
 //!
 //! In: the sets of a mark, the index, and the packs that do not count. Out: one row for each pack,
-//! the copy that stays of each object that is stored several times, and the bases that needed
-//! deltas have.
+//! the copy that stays of each object that is stored several times, and the bases of needed deltas.
 
 use std::collections::{HashMap, HashSet};
 
@@ -73,8 +71,8 @@ pub(super) struct Tally<'m> {
     /// Sorted by kind and name; a position is the number of a pack.
     pub(super) packs: Vec<PackTally>,
     numbers: HashMap<(u8, PackName), u32>,
-    /// The frame that holds the copy which stays, for objects with several copies. The keys have
-    /// more bytes than the sets, because two objects must never share one copy.
+    /// For each object with several copies, the frame with the copy that stays. The keys are longer
+    /// than the prefixes of the sets, because two objects must never share one copy.
     chosen: HashMap<(u8, u128), FramePlace>,
     /// The frame of the base of each needed delta, sorted; a frame appears once for each of its
     /// deltas.
@@ -213,7 +211,7 @@ impl<'m> Tally<'m> {
             }
             if let Some(first) = group.first() {
                 let prefix = first.id.prefix();
-                // Both cursors move on in any case.
+                // Advance both cursors, even if the first one finds the prefix.
                 let (is_needed, is_held) = (needed.reach(prefix)?, held.reach(prefix)?);
                 let has_copy = self.add_object(kind, &group, is_needed || is_held, &mut several);
                 if has_copy {

@@ -36,7 +36,7 @@ const HOW: Move<'static> = Move {
     },
 };
 
-/// Numbers that look random.
+/// Pseudorandom numbers.
 struct Numbers(u64);
 
 impl Numbers {
@@ -232,7 +232,7 @@ impl Generated {
         }
     }
 
-    /// Asserts that the chunks can be read, and that every pack has something that they need.
+    /// Asserts that the chunks can be read, and that every pack contains something that they need.
     fn assert_exact(&self, needed: &BTreeMap<Id, Vec<Id>>, case: &str) {
         self.assert_readable(needed, case);
         let repo = self.open();

@@ -1,5 +1,5 @@
-//! Objects of planned packs that have another copy: before a pack is given up, the copies that stay
-//! are read.
+//! Objects of planned packs that have another copy: before a pack is marked as dead, the copies
+//! that stay are read.
 //!
 //! A writer that is not visible yet may rely on any copy that stays, so a damaged copy must not
 //! outlive a good one.
@@ -98,8 +98,8 @@ impl<'t> Twins<'t> {
         })
     }
 
-    /// Takes packs out of a plan that contain an object of which no copy that stays can be read. A
-    /// pack that leaves the plan stays, so its own copies are read too.
+    /// Removes packs from a plan if they contain an object without a readable copy in a pack that
+    /// stays. A pack that leaves the plan stays, so its own copies are read too.
     pub(super) fn keep_unless_sound(&self, planned: &mut HashSet<PackName>) -> Result<()> {
         loop {
             let affected = || {
@@ -124,7 +124,7 @@ impl<'t> Twins<'t> {
         }
     }
 
-    /// Adds to the packs that leave a plan those whose objects would then rely on a copy that
+    /// Extends the packs that leave a plan by those whose objects would then rely on a copy that
     /// cannot be read.
     pub(super) fn spare_unsound(
         &self,

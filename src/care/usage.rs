@@ -1,5 +1,5 @@
-//! How many bytes of the packs the versions of a repository need, and why: the trees of all
-//! versions are walked, and the index is read once.
+//! Measures how many bytes of the packs the versions of a repository need, and why. Walks the trees
+//! of all versions, and reads the index once.
 //!
 //! An object that several groups of versions need counts for the first of them. The bytes of a pack
 //! are divided by the uncompressed lengths of its objects.
@@ -29,7 +29,7 @@ use crate::repo::trashlog::TrashMention;
 /// Number of groups: see [`RepositoryUsage`].
 const GROUPS: usize = 4;
 
-/// How long a collector keeps data that versions do not need any more.
+/// How long a collector keeps data that branches and tags do not need any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeptTimes {
     pub grace: Duration,
@@ -43,7 +43,7 @@ pub struct KeptTimes {
 pub struct GroupUse {
     pub versions: u64,
     pub bytes: u64,
-    /// When the first of the versions is not kept any more for this reason, in seconds since 1970.
+    /// When the first of the versions stops being kept for this reason, in seconds since 1970.
     pub until: Option<i64>,
 }
 
@@ -69,21 +69,21 @@ impl PacksUse {
 pub struct RepositoryUsage {
     /// Versions of branches and tags.
     pub live: GroupUse,
-    /// Versions that a branch or tag named a short time ago.
+    /// Versions that a branch or tag named recently.
     pub log: GroupUse,
     /// Versions in the trash.
     pub trash: GroupUse,
-    /// Versions that only worktrees, overlays, mounts or leases hold.
+    /// Versions that only worktrees, overlays, mounts or leases need.
     pub held: GroupUse,
     /// Data that nothing needs, in packs that also have needed data.
     pub unused_bytes: u64,
-    /// Packs that nothing needs and that are not given up yet.
+    /// Packs that nothing needs and that are not dead yet.
     pub unneeded: PacksUse,
-    /// Packs that no index segment names, of interrupted commands.
+    /// Packs of interrupted commands, which no index segment names.
     pub orphans: PacksUse,
-    /// Packs that are given up and not deleted yet.
+    /// Dead packs that are not deleted yet.
     pub dead: PacksUse,
-    /// Packs of a plan that is not carried out. They are also part of another field.
+    /// Packs of an unfinished plan. They are also part of another field.
     pub planned: PacksUse,
     /// All packs.
     pub packs: PacksUse,
@@ -93,7 +93,8 @@ pub struct RepositoryUsage {
     pub is_incomplete: bool,
 }
 
-/// Measures. `held` are the roots that have no log; temporary files are in `dir`.
+/// Measures the use of all packs. `held` are the roots that have no log; temporary files are in
+/// `dir`.
 pub fn measure(
     repo: &Repo,
     held: Vec<LooseRoot>,
@@ -135,7 +136,7 @@ pub fn measure(
         versions(repo, &tips, &is_forgotten, &mut seen, false)?,
         true,
     )?;
-    // The values that lead to a tip are live.
+    // Previous values that are ancestors of a tip are live.
     let log_until = roots
         .logged
         .iter()
@@ -269,7 +270,8 @@ fn count(
             group.bytes += bytes;
             rest -= bytes;
         }
-        // Rounding leaves some bytes of a pack that is needed completely, which are no unused data.
+        // Rounding leaves some bytes of a pack that is needed completely, which do not count as
+        // unused.
         if needed == share.object_bytes {
             usage.live.bytes += rest;
         } else {
@@ -307,7 +309,7 @@ fn share(
         let prefix = row.id.prefix();
         let mut group = None;
         for (n, cursor) in cursors.iter_mut().enumerate() {
-            // Every cursor moves on.
+            // Advance every cursor, even after one has found the prefix.
             if cursor.reach(prefix)? && group.is_none() {
                 group = Some(n);
             }

@@ -1,5 +1,5 @@
-//! A set of fixed size that remembers which nodes a walk has seen. The set may forget a node,
-//! because a walk of a tree of objects ends anyway: forgetting only costs a second visit.
+//! A set of fixed size that remembers which nodes a walk has seen. The set may forget a node, which
+//! only costs a second visit, because objects never form a cycle.
 
 use parking_lot::Mutex;
 

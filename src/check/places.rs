@@ -150,7 +150,7 @@ pub(super) fn check(
         .collect()
 }
 
-/// Returns whether a gc has given up a pack. Reads the log again, because a gc may have ended
+/// Returns whether a gc has marked a pack as dead. Reads the log again, because a gc may have ended
 /// during the check.
 fn is_given_up(repo: &Repo, pack: &PackName) -> bool {
     repo.gc_state().is_dead(pack) || repo.read_gc_log().is_ok_and(|gc| gc.is_dead(pack))

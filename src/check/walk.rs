@@ -470,8 +470,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns the row of a copy that no gc has given up. A gc that ended during the check may have
-    /// written the row a moment ago.
+    /// Returns the row of a copy that is not in a dead pack. A gc that ended during the check may
+    /// have written the row a moment ago.
     fn live(&self, kind: ObjectKind, id: &Id) -> Result<Option<IndexRow>> {
         let kind = PackKind::of(kind);
         // A row in a dead pack does not count, because gc may delete the pack at any time.
@@ -486,7 +486,7 @@ impl<'a> Walk<'a> {
         self.repo.live_copy(kind, id)
     }
 
-    /// Fails if a gc has given up all copies of an object. Never fails in a lazy clone, which can
+    /// Fails if all copies of an object are in dead packs. Never fails in a lazy clone, which can
     /// fetch the object.
     fn ensure_live(&self, kind: ObjectKind, id: &Id) -> Result<()> {
         if self.repo.gc_state().dead.is_empty()

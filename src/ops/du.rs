@@ -87,7 +87,7 @@ pub struct RepositoryUse {
 pub struct PackParts {
     /// Needed by versions of branches and tags.
     pub live: u64,
-    /// Needed by versions that a branch or tag named a short time ago.
+    /// Needed by versions that a branch or tag named recently.
     pub log: u64,
     /// Needed by versions in the trash.
     pub trash: u64,
@@ -95,7 +95,7 @@ pub struct PackParts {
     pub held: u64,
     /// Needed by nothing.
     pub unused: u64,
-    /// Given up by a garbage collection and not deleted yet.
+    /// Dead packs that are not deleted yet.
     pub dead: u64,
 }
 

@@ -127,7 +127,7 @@ fn fetch_once(
     if !options.force {
         reach.ensure_same(repo.marker(), there.marker())?;
     }
-    // Rows of packs that the remote has given up are no copies.
+    // Rows of dead packs of the remote do not count as copies.
     reach.state.gc_number = Some(there.read_gc_log()?.number);
     let watch = GcWatch::begin([&repo, &there]);
     let tips = tips::read(&**reach.store().direct())?;

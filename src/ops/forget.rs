@@ -1,5 +1,5 @@
 //! `forget`: moves versions to the trash, by name or by retention policies, lists the trash, and
-//! takes versions out of it.
+//! restores versions from it.
 //!
 //! A forget appends one or more entries to the trash log. The commit object of a forgotten version
 //! stays forever; a gc deletes its data once the version has been in the trash for long enough. A
@@ -94,7 +94,7 @@ fn append(
         }
         observer.step("forgotten");
         appended.extend(versions);
-        // A long list takes several entries, so the log has the next number.
+        // A long list is written as several entries, so read the newest number from the log.
         number = log.read()?.number;
     }
     Ok(true)

@@ -60,9 +60,9 @@ pub fn shrink_cache(context: &Context, limit_bytes: u64, dry_run: bool) -> Resul
     })
 }
 
-/// The error for a collection without a grace period beside processes that write.
+/// The error for a collection without a grace period while other processes write.
 #[derive(Debug, thiserror::Error)]
-#[error("other processes write to the repository{}", named(processes))]
+#[error("other processes are writing to the repository{}", named(processes))]
 struct WritersRun {
     processes: Vec<String>,
 }
@@ -89,7 +89,7 @@ impl Failure for WritersRun {
 }
 
 /// Fails if other processes write to the local repository. A collection without a grace period
-/// loses nothing beside them, but they may have to store data again.
+/// loses none of their data, but they may have to store some of it again.
 pub fn ensure_no_writers(context: &Context) -> Result<()> {
     match context.repo()?.running_writers() {
         Some(RunningWriters { processes }) => Err(WritersRun { processes }.into()),
@@ -105,7 +105,7 @@ const FRAME_CACHE_BYTES: usize = 16 << 20;
 pub struct CollectReport {
     /// The packs that were planned, copied and deleted.
     pub packs: GcReport,
-    /// The entries that were removed from the local trash before.
+    /// The entries that were removed from the local trash first.
     pub purged: PurgeReport,
 }
 
@@ -148,7 +148,7 @@ pub fn collect(
     Ok(CollectReport { packs, purged })
 }
 
-/// Deletes the leases that do not count any more, and records when this run first saw the others.
+/// Deletes leases that have ended, and records when the others were first seen.
 fn delete_ended_leases(repo: &Repo, options: &CollectOptions) -> Result<()> {
     let leases = repo.leases(clock::now().secs, !options.dry_run)?;
     if !options.dry_run {
@@ -306,7 +306,7 @@ fn free_overlays(
         if matches!(overlay.state, OverlayState::Left(_)) {
             match free_overlay(&overlay.dir, &overlay.name, dry_run) {
                 Ok(bytes) => freed += bytes,
-                // The collection itself is done.
+                // The collection itself has succeeded, so this error is only a warning.
                 Err(e) => observer.notice(Notice {
                     level: NoticeLevel::Warning,
                     path: Vec::new(),

@@ -230,7 +230,7 @@ fn push_once(
     }
     let created = theirs.is_none();
     let there = reach.repo(theirs.unwrap_or_else(|| repo.marker().clone()))?;
-    // The gc logs come before the refs. Rows of packs that this repository has given up are no
+    // The gc logs come before the refs. Rows of dead packs of this repository do not count as
     // copies.
     repo.read_gc_log()?;
     let session = WriteSession::begin(&there)?;

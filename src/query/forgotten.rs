@@ -51,7 +51,7 @@ impl<'r> ForgottenVersions<'r> {
     /// Reads the trash log.
     pub fn read(repo: &'r Repo) -> Result<Self> {
         let trash = repo.forgotten()?;
-        // Without the gc log, `live_copy` would count copies that a gc has given up.
+        // Without the gc log, `live_copy` would count copies in dead packs.
         if trash.forgotten().next().is_some() {
             repo.read_gc_log()?;
         }

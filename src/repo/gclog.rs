@@ -1,10 +1,10 @@
 //! The log that decides every garbage collection: which packs may be deleted (`plan`), and which
-//! are given up (`dead`).
+//! are dead (`dead`).
 //!
 //! A writer reads the log before it relies on objects and again before it moves a ref;
 //! `docs/format.md` has the bytes, and `tests/model` checks the protocol. A dead entry exists only
-//! directly after its plan, and its list contains all packs that were ever given up, so everything
-//! before the newest dead entry may be removed.
+//! directly after its plan, and its list contains all packs that were ever marked as dead, so
+//! everything before the newest dead entry may be removed.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub struct GcState {
     pub number: u64,
     /// Packs of the newest entry if that entry is a plan.
     pub planned: Arc<PackList>,
-    /// Packs that were given up.
+    /// Dead packs.
     pub dead: Arc<PackList>,
     /// Number of the newest dead entry; 0 if there is none.
     pub dead_number: u64,
@@ -64,7 +64,7 @@ pub struct GcState {
 }
 
 impl GcState {
-    /// Returns whether a pack was given up, so that its index rows do not count.
+    /// Returns whether a pack is dead, so that its index rows do not count.
     pub fn is_dead(&self, pack: &PackName) -> bool {
         self.dead.find(pack).is_some()
     }
@@ -74,12 +74,12 @@ impl GcState {
         self.dead.find(pack).is_some() || self.planned.find(pack).is_some()
     }
 
-    /// Returns whether no pack is given up or planned to be.
+    /// Returns whether no pack is dead or planned.
     pub fn is_empty(&self) -> bool {
         self.dead.is_empty() && self.planned.is_empty()
     }
 
-    /// Returns whether everything that a writer looked up under `self` still stays under `now`.
+    /// Returns whether everything that a writer looked up under `self` is still kept under `now`.
     pub const fn is_settled(&self, now: &Self) -> bool {
         self.number == now.number && !now.has_plan
     }
@@ -219,7 +219,7 @@ impl<'s> GcLog<'s> {
         staging: &LocalStore,
     ) -> Result<Appended> {
         if rows.is_empty() {
-            // An empty plan cancels the plan before.
+            // An empty plan cancels the previous plan.
             let is_counted = self.log.append(&entry)? == Appended::Counts;
             return Ok(if is_counted && self.counts(&entry, rows)? {
                 Appended::Counts

@@ -20,8 +20,8 @@ impl<'r> GcWatch<'r> {
         }
     }
 
-    /// Returns whether one of the logs has moved. At a remote, a gc may also delete what an earlier
-    /// one gave up, which replaces segments of the index.
+    /// Returns whether one of the logs has moved. At a remote, a gc may also delete packs that an
+    /// earlier one marked as dead, which replaces segments of the index.
     pub fn has_moved(&self) -> bool {
         self.logs.iter().any(|(repo, number)| {
             let has_new_index =

@@ -65,7 +65,7 @@ pub enum LeaseError {
     Damaged {
         key: String,
         why: String,
-        /// When the lease stops to count, in seconds since 1970; `None` if a process uses it.
+        /// When the lease stops counting, in seconds since 1970; `None` if a process uses it.
         until: Option<i64>,
     },
     #[error("`{place}` has more than {LEASES_MAX} leases")]
@@ -104,7 +104,7 @@ pub struct LocalLease {
 
 impl Drop for LocalLease {
     fn drop(&mut self) {
-        // A lease that stays has no lock, so it is garbage.
+        // If this fails, the file is garbage, because its lock has ended.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -212,8 +212,8 @@ enum Found {
 }
 
 impl Repo {
-    /// Returns the leases of the repository. A collector records with `is_recorded` when it saw
-    /// them first.
+    /// Returns the leases of the repository. With `is_recorded`, records when each was first seen,
+    /// as a collector does.
     pub fn leases(&self, now: i64, is_recorded: bool) -> Result<LeaseState> {
         let is_lease = |listed: &ListedKey| !listed.is_dir && is_lease_key(&listed.name);
         let mut listed = self.store().list(layout::SESSIONS)?;
@@ -261,8 +261,8 @@ impl Repo {
         Ok(leases)
     }
 
-    /// Returns a lease that counts, `Some(None)` for one that has ended, or `None` if there is no
-    /// lease any more.
+    /// Returns a lease that counts, `Some(None)` for one that has ended, or `None` if the lease
+    /// does not exist any more.
     fn live_lease(
         &self,
         key: &str,
@@ -338,7 +338,7 @@ impl Repo {
         Ok(match found {
             Found::Nothing => None,
             Found::Locked(bytes) | Found::Stored(bytes) => Some(bytes),
-            // The first byte is no lease either.
+            // A zero byte is not a valid lease either, so the check reports damage.
             Found::TooLong { .. } => Some(vec![0]),
         })
     }
@@ -382,14 +382,14 @@ fn local_lease(path: &Path) -> Result<Found> {
 }
 
 impl Repo {
-    /// Returns the versions of which the lazy source has the objects: each of the given ones that
-    /// is part of a remote branch, and for any other one its nearest ancestors that are.
+    /// Returns versions whose objects the lazy source has: each given version that is on a remote
+    /// branch, and the nearest such ancestors of each other version.
     pub fn versions_at_source(&self, versions: &[Id]) -> Result<Vec<Id>> {
         self.nearest_pushed(versions, &self.pushed_versions()?)
     }
 
-    /// Returns the versions at the lazy source on which commits of own branches are based that were
-    /// not pushed; empty if all objects are local.
+    /// Returns the versions at the lazy source on which unpushed commits of local branches are
+    /// based; empty if all objects are local.
     pub fn bases_at_source(&self) -> Result<Vec<Id>> {
         if Self::partial(self.path()).is_none() {
             return Ok(Vec::new());
@@ -404,7 +404,7 @@ impl Repo {
         self.nearest_pushed(&own, &pushed)
     }
 
-    /// All versions that lead to remote branches.
+    /// Returns the versions of remote branches and all their ancestors.
     fn pushed_versions(&self) -> Result<HashSet<Id>> {
         let mut pushed: HashSet<Id> = HashSet::new();
         let tips = self.refs().readable(RefKind::Remote)?.tips;
@@ -434,7 +434,7 @@ impl Repo {
         Ok(found)
     }
 
-    /// The parents of a version; none if the repository lacks the commit.
+    /// Returns the parents of a version; none if the repository lacks the commit.
     fn known_parents(&self, id: &Id) -> Result<Vec<Id>> {
         match self.commit_cached(id) {
             Err(e) if e.kind() == Kind::Integrity => Ok(Vec::new()),

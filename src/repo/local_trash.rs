@@ -1,8 +1,9 @@
 //! The local trash of a repository: overlays that a command has removed, below `trash-local/`.
 //!
-//! An overlay gets into the trash and out of it by one rename, so a crash leaves it in the one or in
-//! the other place. All renames and the list of a garbage collection are made under the lock of the
-//! directory. A deletion renames first too, so that no half-deleted overlay is ever listed.
+//! One rename moves an overlay to the trash or out of it, so after a crash the overlay is in
+//! exactly one of the two places. All renames, and the listing of a garbage collection, hold the
+//! lock of the directory. A deletion also begins with a rename, so that no partly deleted overlay
+//! is ever listed.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -26,7 +27,7 @@ const NOTE_MAX: u64 = 1 << 20;
 /// Limit on the part of an id that comes from a name.
 const NAME_MAX: usize = 100;
 
-/// The use that an overlay in the trash had.
+/// The former use of an overlay in the trash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OverlayOwner {
@@ -129,7 +130,7 @@ impl LocalTrash {
         self.dir.join(id)
     }
 
-    /// Locks the trash; `None` if nothing was ever in it.
+    /// Locks the trash; `None` if the directory does not exist, because nothing was ever in it.
     pub fn lock(&self) -> Result<Option<TrashLock>> {
         let dir = match File::open(&self.dir) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
@@ -186,8 +187,8 @@ impl LocalTrash {
         }
     }
 
-    /// Returns the overlays in the trash, sorted by id. An entry without a readable description is
-    /// an entry too.
+    /// Returns the overlays in the trash, sorted by id. Entries without a readable description are
+    /// included.
     pub fn list(&self) -> Result<Vec<TrashedOverlay>> {
         let entries = match fs::read_dir(&self.dir) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -248,7 +249,7 @@ impl LocalTrash {
         fs::rename(&entry.dir, to).map_err(IoError::at("restore", &entry.dir))?;
         sync_dir(above)?;
         sync_dir(&self.dir)?;
-        // The description is of no use outside of the trash.
+        // The description has no meaning outside of the trash.
         drop(fs::remove_file(to.join(NOTE)));
         Ok(())
     }
@@ -319,8 +320,8 @@ pub fn time_of(id: &str) -> Option<i64> {
     parse_compact_utc(id.split_once('-')?.0)
 }
 
-/// Reads the description of an entry. A file that is too long is none, because another user of the
-/// repository may have written it.
+/// Reads the description of an entry. A file that is too long is ignored, because another user of
+/// the repository may have written it.
 fn read_note(overlay: &Path) -> Option<TrashNote> {
     let mut bytes = Vec::new();
     let file = File::open(overlay.join(NOTE)).ok()?;
@@ -390,7 +391,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let trash = LocalTrash::of(dir.path());
         assert!(trash.list().unwrap().is_empty() && trash.lock().unwrap().is_none());
-        // Two overlays of one name within one second are two entries.
+        // Overlays of one name within one second are separate entries.
         let ids: Vec<String> = (0..3)
             .map(|_| {
                 trash

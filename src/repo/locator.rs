@@ -355,7 +355,7 @@ impl Locator {
         Ok(!is_excluded && self.has_packs_of(row)?)
     }
 
-    /// Returns whether a gc has given up a copy of an object.
+    /// Returns whether a copy of an object is in a dead pack.
     pub(super) fn is_given_up(&self, row: &IndexRow) -> bool {
         let gc = self.gc.read();
         gc.is_dead(&row.place.pack) || row.base.is_some_and(|base| gc.is_dead(&base.pack))

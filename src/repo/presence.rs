@@ -33,8 +33,8 @@ impl Repo {
         }
     }
 
-    /// Returns whether an object has a copy that a writer may rely on: in a pack that exists, and
-    /// that no gc has given up or plans to, and the copy is not known to be damaged.
+    /// Returns whether an object has a copy that a writer may rely on: in a pack that exists and is
+    /// neither dead nor planned. The copy must not be known to be damaged.
     pub fn rely(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         Ok(!self.locator.is_noted(kind, id) && self.rely_on_kind(PackKind::of(kind), id)?)
     }
@@ -68,8 +68,8 @@ impl Repo {
         Ok(copies)
     }
 
-    /// Returns a copy of an object that no gc has given up, as far as this process has read the gc
-    /// log.
+    /// Returns a copy of an object that is not in a dead pack, as far as this process has read the
+    /// gc log.
     pub fn live_copy(&self, kind: PackKind, id: &Id) -> Result<Option<IndexRow>> {
         let first = self.look_up(|index| index.lookup(kind, id))?;
         if first.is_none_or(|row| !self.is_given_up(&row)) {
@@ -82,7 +82,7 @@ impl Repo {
             .find(|row| !self.is_given_up(row)))
     }
 
-    /// Returns whether a gc has given up a copy of an object, as far as this process has read the
+    /// Returns whether a copy of an object is in a dead pack, as far as this process has read the
     /// gc log.
     pub fn is_given_up(&self, row: &IndexRow) -> bool {
         self.locator.is_given_up(row)
@@ -93,8 +93,7 @@ impl Repo {
         self.locator.gc_state()
     }
 
-    /// Reads the gc log. From then on, writers do not rely on rows of packs that are given up or
-    /// planned to be.
+    /// Reads the gc log. From then on, writers do not rely on rows of dead or planned packs.
     pub fn read_gc_log(&self) -> Result<GcState> {
         self.locator.read_gc_log()
     }

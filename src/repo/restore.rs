@@ -1,4 +1,4 @@
-//! Takes versions out of the trash, if a gc has not collected their data.
+//! Restores versions from the trash, if no gc has collected their data.
 
 use super::handle::Repo;
 use super::log::Appended;
@@ -14,15 +14,15 @@ pub struct RestoredVersions {
     pub restored: Vec<Id>,
     /// Versions that stay forgotten, because they lack data.
     pub lacking: Vec<Id>,
-    /// Whether the lacking versions may have data in packs that an unfinished gc plans to give up.
+    /// Whether the lacking versions may have data in packs of the plan of an unfinished gc.
     pub is_planned: bool,
 }
 
 impl Repo {
-    /// Takes those of the versions out of the trash that are in it and have all their data.
+    /// Restores those of the versions that are in the trash and have all their data.
     pub fn restore_versions(&self, versions: &[Id], how: &Move<'_>) -> Result<RestoredVersions> {
         loop {
-            // A gc that plans to give up data after this moment fences the trash log, so the append
+            // A gc that writes its plan after this moment fences the trash log, so the append
             // fails. The trash log is read after the gc log.
             let gc = self.read_gc_log()?;
             let trash = self.forgotten()?;

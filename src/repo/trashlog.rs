@@ -66,8 +66,8 @@ impl TrashMention {
         self.why == COPIED_WITHOUT_DATA || self.why == ALREADY_COLLECTED
     }
 
-    /// Whether every gc may delete the data of the version, however new the entry is. The gc of the
-    /// command that wrote it leaves data in packs that are mostly needed.
+    /// Returns whether any gc may delete the data of the version, however new the entry is. The gc
+    /// of the command that wrote the entry leaves data in packs that are mostly needed.
     pub fn skips_trash(&self) -> bool {
         self.why.starts_with(FORGET_NOW)
     }
@@ -150,12 +150,12 @@ impl<'s> TrashLog<'s> {
         }
     }
 
-    /// Reads the whole log.
+    /// Reads the complete log.
     pub fn read(&self) -> Result<TrashState> {
         Ok(self.read_entries()?.state)
     }
 
-    /// Reads the whole log with its entries.
+    /// Reads the complete log with its entries.
     pub fn read_entries(&self) -> Result<TrashHistory> {
         loop {
             if let Some(entries) = self.entries()? {
@@ -208,7 +208,7 @@ impl<'s> TrashLog<'s> {
         restore: &[Id],
         how: &Move<'_>,
     ) -> Result<Appended> {
-        // The format demands ascending ids without repeats.
+        // The format requires sorted ids without duplicates.
         let ascending = |ids: &[Id]| {
             ids.iter()
                 .copied()
@@ -257,10 +257,10 @@ impl<'s> TrashLog<'s> {
         }
     }
 
-    /// Appends an entry without mentions, so that a writer that read the log before loses its next
-    /// append.
+    /// Appends an entry without mentions, so that the next append of a writer that read the log
+    /// before loses the race.
     pub fn fence(&self, how: &Move<'_>) -> Result<()> {
-        // A log without entries has nothing that a writer could take back.
+        // A log without entries has nothing that a writer could restore.
         while let Some(newest) = self.log.keys()?.first() {
             let number = self.log.next_number(newest.seq)?;
             if self.put(number, Vec::new(), Vec::new(), how)? == Appended::Counts {
@@ -300,7 +300,7 @@ impl<'s> TrashLog<'s> {
                 .older
                 .retain(|older| !is_fence(older) || older.seq + FOLD_EVERY > seq);
             let ids = |entry: &TrashEntry| entry.forget.len() + entry.restore.len();
-            // An entry that would become too long folds nothing.
+            // Fold nothing if the entry would become too long.
             if ids(&entry) + entry.older.iter().map(ids).sum::<usize>() > IDS_MAX {
                 entry.older.clear();
                 folded.clear();
@@ -310,7 +310,7 @@ impl<'s> TrashLog<'s> {
         // Until this entry counts, the folded entries are the only copy of their mentions.
         if appended == Appended::Counts {
             match self.log.remove(&folded) {
-                // With credentials that must not delete, the folded entries stay.
+                // With credentials that are not allowed to delete, the folded entries stay.
                 Err(e) if e.kind() == Kind::Denied => {}
                 removed => removed?,
             }

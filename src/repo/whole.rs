@@ -24,9 +24,9 @@ pub struct Lacking {
 /// The copies of an object that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CopyDemand {
-    /// Copies that no gc has given up.
+    /// Copies that are not in dead packs.
     Exists,
-    /// Of those, copies that no gc plans to give up.
+    /// Of those, copies that are not in planned packs.
     Stays,
 }
 

@@ -75,8 +75,8 @@ pub struct Snapshot {
     pub noted: Vec<Vec<u8>>,
     /// Records for the next walk, by path; must only be kept once the tree is durable.
     records: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The paths of records that were used and stay as they are, if a gc has given up packs since
-    /// the records were made.
+    /// The paths of records that were used and stay as they are, if a gc has marked packs as dead
+    /// since the records were made.
     kept: Option<Vec<Vec<u8>>>,
 }
 

@@ -1,8 +1,8 @@
 //! The trash of worktrees: commits of files that a command was about to overwrite or remove.
 //!
 //! The value of `refs/trash/<worktree>` is a list: a commit whose parents are the commits in the
-//! trash, the oldest first. An entry gets in and out by a new list. A reader sees the list before or
-//! after, and everything in the list is reachable, so that a garbage collection keeps it.
+//! trash, the oldest first. A new list adds or removes an entry, so a reader sees either the old
+//! list or the new one. Everything in the list is reachable, so a garbage collection keeps it.
 
 use super::commit::Draft;
 use super::output::Output;
@@ -38,7 +38,7 @@ pub struct OverwrittenFiles {
     pub commit: Result<Commit>,
 }
 
-/// The error for an output of a dry run, which is a bug.
+/// The error for a move to the trash in a dry run, which would be a bug.
 #[derive(Debug, thiserror::Error)]
 #[error("a dry run cannot move files to the trash")]
 struct NoSession;
@@ -135,7 +135,7 @@ fn listed(repo: &Repo, list: Option<&Id>) -> Result<Vec<Id>> {
     list.map_or(Ok(Vec::new()), |list| Ok(repo.commit(list)?.parents))
 }
 
-/// Returns what is in the trash of all worktrees.
+/// Returns the entries in the trash of all worktrees.
 pub fn overwritten_files(repo: &Repo) -> Result<Vec<OverwrittenFiles>> {
     let mut all = Vec::new();
     for tip in repo.refs().list(RefKind::Trash)? {
@@ -150,8 +150,8 @@ pub fn overwritten_files(repo: &Repo) -> Result<Vec<OverwrittenFiles>> {
     Ok(all)
 }
 
-/// Takes entries out of the trash of a worktree: those that `is_gone` accepts. Their data stays until
-/// a garbage collection. Returns the entries.
+/// Removes the entries that `is_gone` accepts from the trash of a worktree, and returns them. Their
+/// data stays until a garbage collection.
 pub fn take_out(
     repo: &Repo,
     observer: &dyn Observer,

@@ -6,8 +6,7 @@ use super::error::StoreError;
 use crate::error::{Failure, Kind};
 use crate::work::fan_out;
 
-/// If a store refuses to remove this number of objects and removes none, it is not asked about the
-/// others.
+/// If a store refuses this number of removals and performs none, the other objects are not tried.
 const SAMPLE: usize = 16;
 
 /// The result of removing many objects.
@@ -15,7 +14,7 @@ const SAMPLE: usize = 16;
 pub struct Removal {
     /// Number of objects that the store refused to remove.
     pub refused: usize,
-    /// Number of objects of which the store itself frees the space later.
+    /// Number of objects whose space the store itself frees later.
     pub deferred: usize,
     /// Why the store refused the first of them.
     pub reason: Option<StoreError>,
@@ -59,7 +58,7 @@ pub(super) fn singly(
     };
     let (first, rest) = keys.split_at(keys.len().min(SAMPLE));
     remove(first)?;
-    // Credentials that must not remove anything are not asked about every object.
+    // With credentials that are not allowed to remove anything, not every object is tried.
     let refused = removal.lock().refused;
     if refused == SAMPLE {
         removal.lock().refused += rest.len();

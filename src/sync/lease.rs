@@ -37,16 +37,22 @@ pub fn renew_clone_lease(
         let new = if bases.is_empty() {
             None
         } else {
-            Some(create_timed(there.store(), host, LeaseUse::Lazy, &bases, now)?)
+            Some(create_timed(
+                there.store(),
+                host,
+                LeaseUse::Lazy,
+                &bases,
+                now,
+            )?)
         };
         if new.is_some() {
             let check = RootCheck::since(state.gc_number);
             match check.ensure_whole(there, &bases) {
                 Err(e) if is_collected(&e) => warn(format!(
-                    "the remote has collected data on which commits that are not pushed are based: {}",
+                    "the remote has deleted data on which unpushed commits are based: {}",
                     with_causes(&e)
                 )),
-                // The lease stays if the check could not end.
+                // Keep the lease if the check failed for another reason.
                 _ => {}
             }
         }
@@ -69,7 +75,7 @@ pub fn renew_clone_lease(
         Err(e) => {
             if old.is_none_or(|old| old.until <= now) {
                 warn(format!(
-                    "no lease at the remote, so the base of commits that are not pushed is kept only as long as the \
+                    "no lease at the remote, so the base of unpushed commits is kept only as long as the retention \
                      policy of the remote keeps it: {}",
                     with_causes(&e)
                 ));

@@ -1,9 +1,9 @@
 //! Commits, pushes, fetches, checkouts and a mount with live commits run beside `forget` and `gc`
-//! without any grace; some of them are killed. A checker reads every version that a ref reaches and
-//! compares it with its known content.
+//! without a grace period; some of them are killed. A checker reads every version that a ref
+//! reaches and compares it with its known content.
 //!
-//! `DVC_TEST_CAMPAIGN` is the time in seconds. The order of the processes is that of the machine;
-//! the tests of `care.rs` have fixed orders.
+//! `DVC_TEST_CAMPAIGN` is the time in seconds. The machine determines the order of the steps; the
+//! tests of `care.rs` have fixed orders.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -78,7 +78,7 @@ impl Field {
         run
     }
 
-    /// Runs a command that is killed with SIGKILL now and then.
+    /// Runs a command, and sometimes kills it with SIGKILL.
     fn dvc_or_kill(
         &self,
         dice: &mut Numbers,
@@ -142,7 +142,7 @@ impl Field {
             let files = files_of(&work);
             let work = work.to_str().unwrap();
             let args = ["-C", work, "commit", "-m", "x", "-b", branch];
-            // Collections that never stop may win every time.
+            // Collections run all the time, so they may win every race.
             self.dvc_or_kill(&mut dice, "repo", &args, &[0, 1, 11, 13]);
             self.learn("repo", branch, &files);
             if dice.below(20) == 0 {
@@ -222,7 +222,8 @@ impl Field {
             let into = self.dir.join(&into);
             let _ = fs::remove_dir_all(&into);
             let args = ["checkout", branch, "--into", into.to_str().unwrap()];
-            // The tip may be forgotten by the policy between two steps only if it is no tip any more.
+            // A checkout fails with 13 only if the version stops being the tip and the policy
+            // forgets it meanwhile.
             let run = self.dvc("repo", &args, &[0, 1, 11, 13]);
             if run.code == 0 {
                 let files = files_of(&into);
@@ -245,7 +246,7 @@ impl Field {
         let dir = at.to_str().unwrap();
         while self.goes_on() {
             let mount = self.dvc("repo", &["mount", "--live", "live", dir], &[0, 11]);
-            // While a gc has a plan, a mount cannot know whether its version stays whole.
+            // While a gc has a plan, a mount cannot know whether its version stays complete.
             if mount.code != 0 {
                 continue;
             }

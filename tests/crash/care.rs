@@ -16,11 +16,11 @@ struct Chosen {
     numbers: Vec<usize>,
 }
 
-/// Numbers that look random.
+/// Pseudorandom numbers.
 pub struct Numbers(pub u64);
 
 impl Numbers {
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -29,7 +29,7 @@ impl Numbers {
     }
 }
 
-/// A seed that differs from day to day would make failures of CI hard to repeat.
+/// The default is fixed, because failures of CI must be reproducible.
 fn seed() -> u64 {
     std::env::var("DVC_TEST_SEED").map_or(7, |seed| seed.parse().unwrap())
 }
@@ -87,7 +87,7 @@ struct Victim {
 
 fn nothing(_: &Copy) {}
 
-/// The file that only collected versions have comes back.
+/// Restores the file that only collected versions have.
 fn back(copy: &Copy) {
     std::fs::write(copy.at("w/back"), noise(60, 90_000)).unwrap();
     std::fs::write(copy.at("w/new"), noise(70, 20_000)).unwrap();
@@ -100,13 +100,13 @@ const COLLECT: Victim = Victim {
     prepare: nothing,
     is_damaged: false,
 };
-/// Packs are dead already, so this one only deletes.
+/// The packs are already dead, so this gc only deletes.
 const DELETE: Victim = Victim {
     name: "gc of dead packs",
     repository: "repo",
     args: GC,
     prepare: |copy| {
-        // The second entry of the log gives the packs up.
+        // The second entry of the log marks the packs as dead.
         let mut traced = Traced::start(&copy.command("repo", GC), &copy.at("repo"));
         let is_entry = |step: &&String| step.starts_with("rename quarantine/log/");
         let reached = traced.run_until(|steps| steps.iter().filter(is_entry).count() == 2);
@@ -140,7 +140,7 @@ const PUSH: Victim = Victim {
     },
     is_damaged: false,
 };
-/// The clone gets versions that share objects with what only it has and does not need.
+/// The clone fetches versions that share objects with unneeded data of the clone.
 const FETCH: Victim = Victim {
     name: "fetch",
     repository: "mine",
@@ -185,7 +185,7 @@ const REPAIR: Victim = Victim {
     is_damaged: true,
 };
 
-/// Learns the content of a version that a commit has made.
+/// Records the content of a version that a commit has made.
 fn learn(copy: &mut Copy) {
     let files = copy.files("w");
     for (repository, branch) in [("repo", "main"), ("repo", "other"), ("there", "main")] {

@@ -277,7 +277,7 @@ impl Copy {
             .unwrap()
     }
 
-    /// Notes the content of a version that a command has made, unless the version is known.
+    /// Records the content of a version that a command has made, unless the version is known.
     pub fn learn_new(&mut self, id: Id, files: &Files) {
         self.contents.entry(id).or_insert_with(|| files.clone());
     }

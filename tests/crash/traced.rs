@@ -37,7 +37,7 @@ pub struct Traced {
     threads: HashMap<Pid, Thread>,
     /// Names of the steps so far.
     pub steps: Vec<String>,
-    /// The thread that made the last step; it waits.
+    /// The thread that made the last step and waits.
     at: Option<Pid>,
 }
 
@@ -197,7 +197,7 @@ impl Traced {
         while self.next().is_none() {}
     }
 
-    /// Stops the process with SIGSTOP, and does not trace it any more.
+    /// Stops the process with SIGSTOP, and stops tracing it.
     pub fn stop(mut self) -> Stopped {
         kill(self.process.leader, Signal::SIGSTOP).unwrap();
         // Another thread may end the process at this moment.
@@ -224,7 +224,7 @@ impl Traced {
                 }
                 Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(_) => {}
                 Ok(WaitStatus::Stopped(pid, signal)) => _ = waiting.insert(pid, Some(signal)),
-                // A thread that begins at this moment is in the list of the process.
+                // A thread that starts at this moment is in the thread list of the process.
                 Ok(_) => _ = waiting.insert(pid, None),
             }
         }

@@ -31,7 +31,7 @@ impl TrashPlaces {
             Err(Failed::Operation(e)) if e.kind() == Kind::NoRepository && !is_named => None,
             Err(e) => return Err(e),
         };
-        // Volumes that cannot be found do not hide the rest.
+        // If the volumes cannot be found, the other places are still listed.
         let volumes = match volumes(session) {
             _ if is_named => None,
             Ok(volumes) => Some(volumes),

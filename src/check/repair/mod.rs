@@ -92,7 +92,7 @@ impl Repair {
         check: &CheckReport,
         sources: &RepairSources<'_>,
     ) -> Result<bool> {
-        // New packs must not take names that a gc has given up.
+        // New packs must not take names of dead packs.
         target.repo.read_gc_log()?;
         let (before, segments) = (self.progress(), self.report.segments);
         // Refs come first, so that the next check walks the versions of the restored refs.

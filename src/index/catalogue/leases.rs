@@ -1,4 +1,5 @@
-//! When leases of the repository were seen first: a lease counts for a limited time only.
+//! Records when leases of the repository were first seen, because a lease counts only for a limited
+//! time.
 
 use std::collections::HashMap;
 
@@ -7,7 +8,7 @@ use rusqlite::Connection;
 use super::{Catalogue, CatalogueResult};
 
 impl Catalogue {
-    /// Returns when each of the leases was seen first, in seconds since 1970; `now` for those that
+    /// Returns when each of the leases was first seen, in seconds since 1970; `now` for those that
     /// were never seen.
     pub fn seen_leases(&self, names: &[String], now: i64) -> CatalogueResult<HashMap<String, i64>> {
         self.read(|c| seen(c, names, now))

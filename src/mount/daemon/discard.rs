@@ -27,8 +27,8 @@ pub(super) fn discard_served(
     overlay: &Path,
     name: &str,
 ) -> Result<Option<String>> {
-    // A thread that waits for a request may keep the database of this process open, and thereby the
-    // lock. Then no other process can use the overlay until this one exits.
+    // A thread that waits for a request may keep the database of this process open, and with it the
+    // lock. No other process can then use the overlay until this one exits.
     if waiting::is_locked_by_this_process(overlay)? {
         let id = move_to_trash(repository, overlay, name)?;
         return Ok(Some(id));

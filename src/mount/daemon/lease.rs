@@ -25,7 +25,7 @@ pub type OpenSourceFn = dyn Fn() -> Result<Repo> + Send + Sync;
 pub struct LeaseSetup {
     /// Name of this machine.
     pub host: String,
-    /// Began before the version of the mount was chosen.
+    /// A check that began before the version of the mount was chosen.
     pub check: RootCheck,
     /// The remote of a lazy clone.
     pub source: Option<SourceSetup>,
@@ -147,7 +147,7 @@ impl MountLeases {
         key
     }
 
-    /// Gives up leases.
+    /// Ends leases that the mount does not need any more.
     pub(super) fn release(&self, leases: VersionLeases) {
         self.delete_remote(leases.remote.iter().map(|lease| lease.key.as_str()));
     }
@@ -206,16 +206,17 @@ impl MountLeases {
                     lease.release(there.store());
                     Err(e)
                 }
-                // The lease stays if the check could not end.
+                // Keep the lease if the check failed for another reason.
                 _ => Ok(lease),
             }
         });
         match taken {
-            // The mount shows a version that is not pushed; only its base is lost.
+            // If `versions` differs, the mount shows an unpushed version and only its base is lost,
+            // so the mount continues with a message.
             Err(e) if is_collected(&e) && versions == [*version] => Err(e),
             Err(e) => {
                 log(&format!(
-                    "no lease at {}, so the version is kept only as long as its policy keeps it: {}",
+                    "no lease at {}, so the version is kept only as long as the policy of that remote keeps it: {}",
                     source.name,
                     with_causes(&e)
                 ));

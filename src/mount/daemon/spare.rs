@@ -13,7 +13,8 @@ use crate::mount::overlay::{OverlayDb, SealChange};
 /// Bytes that may be read to compute checksums of the files that stay.
 const SEAL_BUDGET: u64 = 256 << 20;
 
-/// Frees the space of data that only copies the version of an overlay, and returns the bytes.
+/// Frees the space of data that the version of an overlay has too. Returns the number of freed
+/// bytes.
 ///
 /// An overlay that is mounted, was not unmounted cleanly, or is damaged stays as it is. `dry_run`
 /// only counts.

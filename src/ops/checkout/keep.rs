@@ -42,7 +42,7 @@ pub(in crate::ops) const BASE: &str = "Base";
 /// The trailer with the overlay, if the worktree is a mount.
 pub(in crate::ops) const OVERLAY: &str = "Overlay";
 
-/// How often the files are stored again because a gc has collected objects.
+/// Attempts to store the files again after a gc has collected their objects.
 const REPEATS: u32 = 4;
 
 /// The content of a worktree that a checkout would overwrite or remove.
@@ -75,7 +75,7 @@ impl<'a> Touched<'a> {
         )
     }
 
-    /// Returns whether a path, something above it or something below it changes.
+    /// Returns whether a path, one of its ancestors or one of its descendants changes.
     fn has(&self, path: &[u8]) -> bool {
         let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         let mut above = slashes.map(|(at, _)| &path[..at]).chain([&[][..], path]);
@@ -220,7 +220,7 @@ pub(super) fn keep(
     kept.map_err(not_kept)
 }
 
-/// Adds the advice to the error of a move to the trash. A cancellation stays what it is.
+/// Adds a hint to the error of a move to the trash. A cancellation is returned unchanged.
 pub(super) fn not_kept(e: Error) -> Error {
     let is_known = matches!(
         e.as_error().downcast_ref::<CheckoutError>(),
@@ -300,7 +300,7 @@ fn keep_files(
     }
 }
 
-/// Leaves out entries below others.
+/// Returns the entries that are not below others.
 fn topmost(picked: BTreeMap<Vec<u8>, Entry>) -> Vec<Edit> {
     let whole: BTreeSet<Vec<u8>> = picked.keys().cloned().collect();
     let is_below = |names: &[Vec<u8>]| {
@@ -363,7 +363,7 @@ fn store(
     })
 }
 
-/// The tree of a mount, stored for the trash.
+/// The tree of a mount, which was stored for the trash.
 pub(super) struct Seen<'r> {
     session: WriteSession<'r>,
     pub(super) tree: Id,

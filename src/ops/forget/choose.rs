@@ -51,7 +51,7 @@ pub(super) fn choose(
         .map(|verdict| verdict.id)
         .collect();
     for line in &lines.lines {
-        // Versions that were forgotten before count in neither number.
+        // Versions that were already forgotten count in neither number.
         let total = line
             .versions
             .iter()

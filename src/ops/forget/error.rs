@@ -29,7 +29,7 @@ pub enum ForgetError {
     NotInTrash(String),
     #[error("nothing to undo: no version was forgotten, or all were restored")]
     NothingToUndo,
-    #[error("cannot restore {0}: a garbage collection that is not finished may collect its data")]
+    #[error("cannot restore {0}: an unfinished garbage collection may delete its data")]
     Planned(String),
 }
 

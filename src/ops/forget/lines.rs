@@ -44,7 +44,7 @@ impl BranchLines {
         let is_partial = Repo::partial(repo.path()).is_some();
         for tip in repo.refs().list(RefKind::Branch)? {
             let (mut versions, mut next) = (Vec::new(), Some(tip.id));
-            // The part of the line that no branch before has.
+            // Read the part of the line that no earlier branch has.
             for version in CommitReader::new(repo).first_parents(tip.id) {
                 // In a partial copy, older commits may be missing.
                 let (id, commit) = match version {

@@ -34,7 +34,7 @@ pub struct ForgetOptions {
     pub max_forget: Option<usize>,
     /// Whether the user has confirmed that branches lose many versions, see [`ForgetExcess`].
     pub is_confirmed: bool,
-    /// Whether the versions do not stay in the trash.
+    /// Whether the versions bypass the trash.
     pub skips_trash: bool,
     pub dry_run: bool,
     /// The directory with the notes of mounts.
@@ -67,7 +67,7 @@ pub struct BranchExcess {
 /// The result of `forget`.
 #[derive(Clone, Debug, Default)]
 pub struct ForgetReport {
-    /// All versions that the command looked at, the newest of each branch first.
+    /// All versions that the command examined, the newest of each branch first.
     pub verdicts: Vec<ForgetVerdict>,
     /// The branches for which the run needs a confirmation.
     pub excess: Vec<BranchExcess>,

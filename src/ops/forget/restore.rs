@@ -1,4 +1,4 @@
-//! Takes versions out of the trash.
+//! Restores versions from the trash.
 
 use super::error::ForgetError;
 use super::lines::BranchLines;
@@ -18,10 +18,10 @@ use crate::repo::whole::CopyDemand;
 
 /// Prefix of the reasons of entries that `forget` writes.
 const FORGET: &str = "forget: ";
-/// Prefix of the reasons of entries that take versions out of the trash.
+/// Prefix of the reasons of entries that restore versions.
 const UNDO: &str = "undo: ";
 
-/// Options of taking versions out of the trash.
+/// Options of a restoration of versions.
 #[derive(Clone, Debug, Default)]
 pub struct RestoreOptions {
     /// The versions; those of the last forget if empty.
@@ -29,7 +29,7 @@ pub struct RestoreOptions {
     pub dry_run: bool,
 }
 
-/// The result of taking versions out of the trash.
+/// The result of a restoration of versions.
 #[derive(Clone, Debug, Default)]
 pub struct RestoreReport {
     /// The versions with their names.
@@ -59,7 +59,8 @@ pub(in crate::ops) fn last_forget(repo: &Repo) -> Result<Option<LastForget>> {
             .any(|start| entry.why.starts_with(start));
         is_command && entry.why != ALREADY_COLLECTED
     };
-    // Whether the version is still forgotten, and this entry is the last one that forgot it.
+    // Returns whether the version is still forgotten, and this entry is the last one that forgot
+    // it.
     let is_last = |entry: &TrashEntry, id: &Id| {
         history
             .state
@@ -88,7 +89,7 @@ pub(in crate::ops) fn last_forget(repo: &Repo) -> Result<Option<LastForget>> {
     }))
 }
 
-/// Takes versions out of the trash. Fails if none of them has its data.
+/// Restores versions from the trash. Fails if none of them still has its data.
 pub fn restore(
     context: &Context,
     options: &RestoreOptions,

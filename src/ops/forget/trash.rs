@@ -29,7 +29,7 @@ pub fn trash(context: &Context) -> Result<Vec<TrashedVersion>> {
     let (trash, states) = (repo.forgotten()?, ForgottenVersions::read(&repo)?);
     let lines = BranchLines::read(&repo)?;
     let mut all = Vec::new();
-    // The next gc may delete the others.
+    // The next gc may delete the data of the others.
     for (id, mention) in trash
         .forgotten()
         .filter(|(_, mention)| !mention.skips_trash())

@@ -27,6 +27,6 @@ pub struct CollectOptions {
     /// No copy of a pack begins after this time; `None` means no limit.
     pub max_time: Option<Duration>,
     pub dry_run: bool,
-    /// Whether more than half of the bytes of all packs may be given up.
+    /// Whether more than half of the bytes of all packs may be marked as dead.
     pub is_confirmed: bool,
 }

@@ -1,5 +1,4 @@
-//! Removes what has been in the local trash for long enough: overlays and volumes, and files of
-//! worktrees.
+//! Removes expired entries from the local trash: overlays and volumes, and files of worktrees.
 
 use std::path::Path;
 
@@ -17,7 +16,8 @@ use crate::snapshot::overwritten::{overwritten_files, take_out};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PurgeReport {
     pub entries: u64,
-    /// The bytes of overlays and volumes. The data of files of worktrees is part of packs.
+    /// The bytes of overlays and volumes. Files of worktrees do not count, because their data is in
+    /// packs.
     pub bytes: u64,
 }
 

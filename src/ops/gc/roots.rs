@@ -67,8 +67,8 @@ pub(super) fn holder_of(overlay: &Overlay) -> String {
     format!("overlay {}", overlay.name)
 }
 
-/// Versions that leases hold: those of processes on this machine, and of mounts and lazy clones
-/// on other machines.
+/// Returns the versions of leases: those of processes on this machine, and of mounts and lazy
+/// clones on other machines.
 pub(in crate::ops) fn lease_roots(repo: &Repo) -> Result<Vec<LooseRoot>> {
     let mut roots = Vec::new();
     for live in repo.leases(clock::now().secs, false)?.live {
@@ -85,7 +85,7 @@ pub(in crate::ops) fn lease_roots(repo: &Repo) -> Result<Vec<LooseRoot>> {
 
 /// Returns the versions that the repository must keep although no ref names them: those of
 /// worktrees, of interrupted checkouts, of overlays and of mounts. The entries `left_out` of the
-/// trash do not count.
+/// trash are ignored.
 pub(in crate::ops) fn loose_roots(
     context: &Context,
     repo: &Repo,

@@ -39,11 +39,11 @@ pub struct HeldVersion {
 pub struct GcStatus {
     pub usage: RepositoryUsage,
     pub leases: Vec<LeaseUsage>,
-    /// Other versions that no ref needs to keep.
+    /// Versions that worktrees, overlays and mounts need.
     pub held: Vec<HeldVersion>,
-    /// When the next data becomes due, in seconds since 1970.
+    /// When the next data may be deleted or marked as dead, in seconds since 1970.
     pub next: Option<i64>,
-    /// Whether no collector has recorded since when packs are unneeded, although some are.
+    /// Whether some packs are unneeded, but no collector has recorded since when.
     pub lacks_record: bool,
     /// The directory of that record; `None` if the record is lost with each process.
     pub record_dir: Option<PathBuf>,

@@ -7,7 +7,7 @@ use crate::error::{Failure, Kind};
 pub enum TrashError {
     #[error("no entry `{0}` in the trash")]
     Missing(String),
-    #[error("`{id}` names several entries in the trash: {}", entries.join(", "))]
+    #[error("`{id}` matches several entries in the trash: {}", entries.join(", "))]
     Ambiguous { id: String, entries: Vec<String> },
     /// Files that have changed since would be overwritten.
     #[error("restoring {id} would overwrite newer changes: {paths}")]
@@ -20,12 +20,12 @@ pub enum TrashError {
     NotMounted { id: String, at: String },
     #[error("the commit of {0} is damaged")]
     Damaged(String),
-    #[error("`{option}` is not for {kind}")]
+    #[error("`{option}` cannot be used with an entry of kind `{kind}`")]
     WrongOption {
         option: &'static str,
         kind: &'static str,
     },
-    #[error("the name of the overlay in {0} is not valid")]
+    #[error("{0} has an overlay name that is not valid")]
     BadName(String),
 }
 
@@ -46,7 +46,7 @@ impl Failure for TrashError {
         Some(match self {
             Self::Missing(_) => "run `dvc trash` to list the trash".to_owned(),
             Self::Ambiguous { .. } => {
-                "write more of the id, or select a repository with `--repo`".to_owned()
+                "use a longer part of the id, or select a repository with `--repo`".to_owned()
             }
             Self::Changed { id, .. } => format!(
                 "commit these changes first, or restore to another directory: `dvc trash restore {id} --to DIR`"

@@ -88,7 +88,7 @@ pub enum TrashItem {
 }
 
 impl TrashItem {
-    /// Returns the name that messages use.
+    /// Returns the kind as messages and JSON name it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Version(_) => "version",
@@ -181,7 +181,7 @@ pub fn list(scope: &TrashScope<'_>) -> TrashList {
                 .push(overlay_entry(&repository, overlay, volume, scope));
         }
     }
-    // Volumes whose repository is not readable now, or whose overlay is not moved yet.
+    // Volumes whose repository cannot be read now, or whose overlay was not moved yet.
     for volume in volumes.into_values() {
         all.entries.push(volume_entry(volume, scope));
     }
@@ -296,7 +296,7 @@ fn volume_entry(volume: TrashedVolume, scope: &TrashScope<'_>) -> TrashEntry {
     }
 }
 
-/// The least number of characters that abbreviate the id of a commit.
+/// Minimum length of an abbreviated id.
 const PREFIX_MIN: usize = 4;
 
 /// Returns the entry that a user names: by its id, by the id of its commit, or by the start of

@@ -113,7 +113,7 @@ pub fn restore_files(
         paths,
         keep_extra: true,
         dry_run,
-        // Rules that were made since must not hide a file that the trash has.
+        // Ignore rules that were added later must not hide a file that the trash has.
         walk: WalkOptions::default(),
         ..CheckoutOptions::default()
     };
@@ -131,7 +131,7 @@ pub fn restore_files(
     })
 }
 
-/// Translates the refusal of a checkout.
+/// Turns the error of a refused checkout into one that names the entry.
 fn changed(e: Error, id: &str) -> Error {
     match e.as_error().downcast_ref::<CheckoutError>() {
         Some(CheckoutError::Dirty { paths, more }) => {
@@ -150,7 +150,7 @@ fn changed(e: Error, id: &str) -> Error {
     }
 }
 
-/// Takes files of a worktree out of the trash. A garbage collection then deletes their data.
+/// Removes files of a worktree from the trash. A garbage collection then deletes their data.
 pub fn delete_files(
     context: &Context,
     worktree: &RefName,

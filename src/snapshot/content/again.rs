@@ -1,8 +1,8 @@
-//! Stores the content of a file again whose bytes the caller has no more, for a stream whose chunks
-//! a gc collects before the version is visible.
+//! Stores the content of a file again from stored copies. A commit of a stream needs this if a gc
+//! collects its chunks before the version is visible, because the bytes of the stream are gone.
 //!
-//! A gc deletes a pack some time after it has given the pack up, so the copies on which the stream
-//! relied can usually still be read. Each is verified by its id.
+//! A gc deletes a pack some time after it has marked the pack as dead, so the copies on which the
+//! stream relied can usually still be read. Each copy is verified by its id.
 
 use super::store::{flush_small, store_claimed};
 use crate::error::Result;
@@ -13,8 +13,8 @@ use crate::model::id::{Id, ObjectKind};
 use crate::repo::Repo;
 use crate::snapshot::output::Output;
 
-/// Stores each object of a content that has no copy which stays. Returns false if the bytes of one
-/// cannot be read any more. The caller has released all claims of the output.
+/// Stores each object of a content again that has no copy in a pack that stays. Returns false if
+/// the bytes of one cannot be read any more. The caller has released all claims of the output.
 pub fn store_content_again(out: &Output<'_>, content: &Content, chunker: Chunker) -> Result<bool> {
     let repo = out.repo();
     let mut chunks: Vec<Id> = Vec::new();
@@ -53,7 +53,7 @@ pub fn store_content_again(out: &Output<'_>, content: &Content, chunker: Chunker
     Ok(true)
 }
 
-/// Returns the bytes of a copy of an object that can be read, even if a gc has given the copy up.
+/// Returns the bytes of a copy of an object that can be read, even if its pack is dead.
 fn any_copy(repo: &Repo, kind: ObjectKind, id: &Id) -> Result<Option<Vec<u8>>> {
     for row in repo.index()?.lookup_all(PackKind::of(kind), id)? {
         if let Ok(bytes) = repo.object_at(kind, &row) {

@@ -99,7 +99,7 @@ pub fn vouch(repo: &Repo, worktree: i64) -> Result<()> {
 }
 
 /// Returns whether all packs that [`vouch`] has stored still exist and are not known to be damaged,
-/// apart from packs that a gc has given up. Otherwise, the objects of each record must be checked.
+/// apart from dead packs. Otherwise, the objects of each record must be checked.
 pub fn are_vouched(repo: &Repo, worktree: i64) -> Result<bool> {
     let Some(packs) = repo.catalogue()?.meta(&fact(worktree))? else {
         return Ok(false);
@@ -114,7 +114,7 @@ pub fn are_vouched(repo: &Repo, worktree: i64) -> Result<bool> {
     if missing.peek().is_none() {
         return Ok(true);
     }
-    // Packs that a gc has given up are checked with the whole version.
+    // Dead packs are checked with the complete version.
     let dead: HashSet<u64> = repo
         .gc_state()
         .dead

@@ -5,7 +5,7 @@ use crate::store::removal::{self, Removal};
 use crate::store::runtime::Effect;
 use crate::store::{Store, StoreError};
 
-/// Objects in one request at most: the limit of S3.
+/// Maximum number of objects in one request: the limit of S3.
 const BATCH_MAX: usize = 1000;
 
 impl RemoteStore {

@@ -297,8 +297,8 @@ fn describe_refs(page: &mut JsonPage) {
     page.check("status", &object(&s, &["status"]));
 }
 
-/// Packs that are given up, packs that are not unneeded for long enough, and a worktree whose
-/// version lacks data.
+/// Dead packs, packs that have not been unneeded for long enough, and a worktree whose version
+/// lacks data.
 fn describe_gc(page: &mut JsonPage) {
     let s = sandbox();
     s.dvc(["init"]).ok();

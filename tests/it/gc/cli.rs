@@ -9,7 +9,7 @@ use crate::support::zoo::noise;
 /// A repository in which only a deleted branch needs half of the data.
 struct Half {
     s: Sandbox,
-    /// Directories of the sandbox that are equal to `main@v1`, `main@v2`, ...
+    /// Directories of the sandbox with the content of `main@v1`, `main@v2`, ...
     copies: Vec<String>,
 }
 
@@ -86,7 +86,7 @@ fn data_of_a_deleted_branch_is_deleted_at_once() {
         half.pack_bytes()
     );
     half.assert_kept();
-    // The next run finds nothing to do, and a commit goes on as before.
+    // The next run finds nothing to do, and commits still work.
     let again = half.gc(&["--now", "--max-unused", "0"]);
     assert_eq!(again["deleted_packs"].as_u64(), Some(0), "{again}");
     half.s.write("text", "later\n");
@@ -187,7 +187,7 @@ fn a_longer_time_for_old_values_after_a_shorter_one() {
         half.s.dvc(gc).ok();
         half.assert_kept();
     }
-    // The value that these runs have kept can come back.
+    // The value that these runs have kept can be restored.
     half.s.dvc(["undo", "main"]).ok();
     half.s.dvc(["show", "main:text"]).ok();
     half.s.dvc(["fsck", "--data"]).ok();

@@ -21,8 +21,8 @@ const GC: [&str; 8] = [
     "--max-unused=0",
 ];
 
-/// A repository in the middle of its life: dead packs that are not deleted, a version in the trash,
-/// and unneeded packs that wait.
+/// A repository in use: dead packs that are not deleted yet, a version in the trash, and unneeded
+/// packs that wait for the grace period.
 struct Aged {
     s: Sandbox,
 }
@@ -41,7 +41,7 @@ impl Aged {
         version(2, "gone");
         s.dvc(["branch", "-D", "gone"]).ok();
         version(3, "main");
-        // Gives up the packs of the branch, and keeps them for an hour.
+        // Marks the packs of the branch as dead, and keeps them for an hour.
         let keep = ["-c", "gc.keep-log=0", "-y", "gc"];
         s.dvc([&keep[..], &["--grace", "1h", "--max-unused", "100"]].concat())
             .ok();
@@ -61,7 +61,7 @@ impl Aged {
             s.dvc(["checkout", &revision, "--into", &into]).ok();
         }
         let log = fs::read_dir(s.w(".dvcs/quarantine/log")).unwrap().count();
-        assert!(log > 0, "no pack was given up");
+        assert!(log > 0, "no pack is dead");
         Self { s }
     }
 
@@ -101,7 +101,7 @@ impl Aged {
     }
 }
 
-/// Moves the times at which packs were first seen as unneeded, and given up, into the past.
+/// Moves the times at which packs were first seen as unneeded and marked as dead into the past.
 pub(super) fn make_due(root: &Path) {
     let catalogue = rusqlite::Connection::open(root.join("catalog.db")).unwrap();
     catalogue
@@ -188,7 +188,7 @@ fn hostile_sizes_of_lists_are_refused() {
             .write(true)
             .open(root.join(&name))
             .unwrap();
-        // A file with a hole, which must not be read into memory.
+        // A sparse file, which must not be read into memory.
         file.set_len(1 << 40).unwrap();
         let (code, err) = aged.code(&root, &GC);
         assert!((0..=13).contains(&code), "{}: {code} {err}", name.display());
@@ -212,7 +212,7 @@ fn older_state_that_is_put_back_never_deletes_needed_data() {
         aged.code(&root, &GC);
         let work = tempfile::tempdir_in(aged.s.root()).unwrap();
         let at = work.path().to_str().unwrap();
-        // Stores data again that the older state calls dead.
+        // Store data again whose pack is dead in the older state.
         fs::write(work.path().join("large"), noise(2, 200_000)).unwrap();
         assert_eq!(
             aged.code(&root, &["-C", at, "commit", "-m", "x", "-b", "again"])
@@ -246,7 +246,7 @@ fn older_state_that_is_put_back_never_deletes_needed_data() {
 
 #[test]
 fn the_log_of_another_repository_never_deletes_needed_data() {
-    // The copy still needs what the repository has given up.
+    // The copy still needs packs that are dead in the repository.
     let aged = Aged::new();
     let s = Sandbox::with_repo();
     s.write("large", noise(1, 200_000));

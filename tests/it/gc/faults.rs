@@ -1,5 +1,5 @@
-//! `gc` of a remote at each step of a push and the other way round, beside a reader that opened the
-//! index before, and with a store that loses requests and responses.
+//! `gc` of a remote at each step of a push, and a push at each step of a `gc`; beside a reader that
+//! opened the index earlier; and with a store that loses requests and responses.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -268,7 +268,7 @@ fn a_reader_survives_collections() {
         let mut stage = Stage::new(false);
         let dir = stage.dir.path().canonicalize().unwrap();
         let mut reading = stage.here();
-        // Neither the cache nor the packs of the local repository help.
+        // Use neither the cache nor the packs of the local repository.
         (reading.repository, reading.cache.dir) = (dir.join("none"), dir.join("cache3"));
         let repo = if lazy {
             let mut far = stage.remote(&Faults::none());
@@ -315,7 +315,7 @@ fn a_reader_survives_collections() {
     }
 }
 
-/// Every request may get no response once; then the gc sends it again and loses nothing.
+/// If the response to a request is lost, the gc sends the request again and loses nothing.
 #[test]
 fn a_lost_response_of_each_request() {
     for modest in [false, true] {

@@ -1,6 +1,6 @@
-//! Leases: a version that a process or another repository uses stays, although no ref names it, and
-//! a lease that ended, is damaged or never was one neither keeps data for ever nor stops a
-//! collection for ever.
+//! Leases: a version that a process or another repository uses stays, although no ref names it. A
+//! lease that has ended or is damaged, or an object that is no lease, neither keeps data nor stops
+//! a collection forever.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -70,7 +70,7 @@ fn a_local_lease_counts_while_its_process_lives() {
         .unwrap()
         .lock_lease("db1", LeaseUse::Mount, &[gone], now)
         .unwrap();
-    // The time of the lease is over at once, so only the lock counts.
+    // The lease expires immediately, so only the lock counts.
     gc(&context);
     assert!(is_whole(&context, &gone) && leases(&context).len() == 1);
     drop(lease);
@@ -111,7 +111,7 @@ fn a_lease_without_a_lock_counts_until_its_time() {
     let mount = create_timed(repo.store(), "far", LeaseUse::Mount, &[gone], now).unwrap();
     gc(&context);
     assert!(is_whole(&context, &gone));
-    // That of a mount ends earlier.
+    // The lease of a mount ends earlier.
     let after = |secs| repo.leases(now + secs, false).unwrap();
     assert_eq!(after(6 * DAY).live.len(), 2);
     assert_eq!(after(8 * DAY).live.len(), 1);
@@ -137,7 +137,7 @@ fn no_lease_counts_for_ever() {
     assert_eq!(repo.leases(now, true).unwrap().live.len(), 1);
     assert_eq!(repo.leases(now + 29 * DAY, true).unwrap().live.len(), 1);
     assert_eq!(repo.leases(now + 31 * DAY, false).unwrap().ended.len(), 1);
-    // A repository without records sees it for the first time.
+    // Without its records, the repository sees the lease for the first time.
     fs::remove_file(context.repository.join("catalog.db")).unwrap();
     let again = context.repo().unwrap();
     assert_eq!(again.leases(now + 31 * DAY, true).unwrap().live.len(), 1);
@@ -229,7 +229,7 @@ fn the_version_of_a_mount_stays_and_cannot_be_forgotten() {
     fs::write(v.s.at("w/a"), noise(3, 90_000)).unwrap();
     v.commit("third");
     let old = v.mount_at("old", "main@v1", &["--ro"]);
-    // Without the notes of mounts, only the lease shows the mount.
+    // Without the notes of mounts, the command knows the mount only by its lease.
     let elsewhere = |args: &[&str]| {
         let run = v.s.at("elsewhere");
         fs::create_dir_all(&run).unwrap();
@@ -358,11 +358,11 @@ fn a_mount_of_a_lazy_clone_has_a_lease_at_the_remote() {
     assert_eq!(fs::read(v.s.at("ro/a")).unwrap(), noise(1, 90_000));
     umount("ro");
     assert!(remote_leases(&v.s, "r").is_empty());
-    // An overlay needs its version also while it is not mounted. The next mount replaces the lease.
+    // An overlay needs its version even while it is not mounted. The next mount replaces the lease.
     for _ in 0..2 {
         mount("rw", &[]);
         let mut leases = remote_leases(&v.s, "r");
-        // The mount of an overlay that continues takes the lease in the background.
+        // A mount that continues an overlay takes the lease in the background.
         for _ in 0..100 {
             if leases.len() == 1 {
                 break;
@@ -377,7 +377,7 @@ fn a_mount_of_a_lazy_clone_has_a_lease_at_the_remote() {
     }
 }
 
-/// A remote that only the owner of a key may write to must not refuse the mount.
+/// A remote without write access must not prevent the mount.
 #[test]
 fn without_write_access_the_mount_says_so() {
     let Some(v) = Volume::of(|w| fs::write(w.join("a"), noise(1, 90_000)).unwrap()) else {
@@ -386,7 +386,7 @@ fn without_write_access_the_mount_says_so() {
     let far = v.s.at("r");
     v.s.dvc(["clone", "--lazy", far.to_str().unwrap(), "../clone"])
         .ok();
-    // A file instead of the directory of leases refuses them even to root.
+    // A file in place of the directory of leases prevents leases even for root.
     let _ = fs::remove_dir_all(v.s.at("r/sessions"));
     fs::write(v.s.at("r/sessions"), b"").unwrap();
     fs::create_dir_all(v.s.at("ro")).unwrap();

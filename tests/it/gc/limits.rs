@@ -65,7 +65,7 @@ fn a_full_disk_at_several_points() {
         let root = place.join("r");
         copy_dir(&s.w(".dvcs"), &root);
         let dvc = |args: &[&str]| Run::of(s.command(["--repo", root.to_str().unwrap()]).args(args));
-        // Leaves the given number of KiB.
+        // Leave this number of KiB free.
         let mut filler = fs::File::create(place.join("filler")).unwrap();
         while std::io::Write::write_all(&mut filler, &[1; 4096]).is_ok() {}
         let len = filler.metadata().unwrap().len();
@@ -86,7 +86,7 @@ fn a_full_disk_at_several_points() {
     }
 }
 
-/// On a full disk, a collection deletes the packs that an earlier one has given up.
+/// On a full disk, a collection deletes the packs that an earlier one has marked as dead.
 #[test]
 fn dead_packs_on_a_full_disk() {
     let s = wasteful();
@@ -179,7 +179,7 @@ fn packs_that_must_not_be_deleted() {
     }
     let s = wasteful();
     let root = s.w(".dvcs");
-    // The repository belongs to the other user but for the folders of the packs that exist.
+    // The repository belongs to the other user, except for the directories of the existing packs.
     fs::set_permissions(s.root(), PermissionsExt::from_mode(0o755)).unwrap();
     let home = crate::support::sandbox::all_below(&s.at("home"));
     for path in crate::support::sandbox::all_below(&root)

@@ -102,7 +102,8 @@ fn a_lazy_reader_survives_a_collection_at_its_source() {
     let dir = at.to_str().unwrap();
     v.s.dvc(["--repo", lazy, "mount", "--ro", "main", dir]).ok();
     assert!(fs::read(at.join("file-0")).unwrap() == noise(0, 60_000));
-    // The remote loses the half of its packs that a new version does not need, and copies the rest.
+    // The collection deletes the half of the remote's data that a new version does not need, and
+    // copies the rest.
     for n in 0..8u64 {
         fs::write(v.s.w(format!("file-{n}")), noise(100 + n, 60_000)).unwrap();
     }

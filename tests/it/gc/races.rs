@@ -2,8 +2,8 @@
 //! collection.
 //!
 //! The outer operation runs in this process with an observer that runs the inner one at one step.
-//! Every version must be complete afterwards, and the outer operation must not fail except with a
-//! lost race.
+//! Every version must be complete afterwards, and the outer operation may fail only because it lost
+//! a race.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -171,7 +171,7 @@ fn a_gc_at_each_step_of_a_commit() {
         let dir = stage.copy();
         let context = at(dir.path());
         // The deleted branch had this file, so the commit finds its content in packs that a gc
-        // gives up.
+        // marks as dead.
         fs::write(context.worktree.join("back"), noise(3, 90_000)).unwrap();
         let inner = |_: &str| drop(collect_now(&context, &Silent).unwrap());
         let observer = AtStep::new(step, &inner);
@@ -308,8 +308,8 @@ fn a_plan_of_which_every_pack_is_spared() {
     assert!(came_back > 2, "{came_back}");
 }
 
-/// A writer finds data of a forgotten version missing, and enters the version in the trash again, at
-/// a time after the start of the collection.
+/// A writer finds data of a forgotten version missing, and enters the version in the trash again,
+/// at a time after the collection started.
 #[test]
 fn a_collected_version_that_is_entered_again() {
     let stage = Stage::new();
@@ -329,7 +329,7 @@ fn a_collected_version_that_is_entered_again() {
         let now = jiff::Timestamp::now().as_second();
         enter(now - 100, "forget");
         drop(collect_now(&context, &Silent).unwrap());
-        // Something to plan.
+        // Create data for the plan.
         fs::write(context.worktree.join("c"), noise(8, 90_000)).unwrap();
         commit_all(&context, "other", &[]);
         let names = vec![RefName::new("other").unwrap()];

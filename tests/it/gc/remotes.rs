@@ -1,4 +1,4 @@
-//! `dvc gc` at every kind of remote: versions are forgotten and collected there, and everything that
+//! `dvc gc` at every kind of remote: tests forget and collect versions there, and everything that
 //! is kept stays readable.
 
 use std::collections::BTreeSet;
@@ -116,8 +116,8 @@ fn collected(place: &Place) {
         .ok();
     assert!(shown.bytes == noise(3, 300_000));
 
-    // The local repository still has the content of the first version, which the remote has given
-    // up, so it is sent again under another name.
+    // The local repository still has the content of the first version, whose pack is dead at the
+    // remote, so the push sends it again in a pack of another name.
     ann.write("large", noise(1, 300_000));
     ann.dvc(["commit", "-m", "as before"]).ok();
     ann.dvc(["push"]).ok();
@@ -240,7 +240,7 @@ fn a_forget_with_gc_and_all_remotes() {
     ann.dvc(["checkout", "main@v1", "--into", "../v1"]).ok();
 }
 
-/// Data that is unneeded for less than the grace of a remote stays.
+/// Data that has been unneeded for less than the grace period of a remote stays.
 #[test]
 fn the_grace_of_a_remote() {
     let place = place::s3();
@@ -340,7 +340,7 @@ fn pushes_and_clones_beside_it() {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for (n, other) in (0u64..).zip(&others) {
-                    // Content of versions that the collection gives up meanwhile.
+                    // Content of versions whose packs the collection marks as dead meanwhile.
                     bob.write("copy/large", noise(1 + n % 3, 300_000));
                     bob.dvc(["-C", "copy", "commit", "-m", "Bob's"]).ok();
                     bob.dvc(["-C", "copy", "push", "origin", "bob"]).ok();

@@ -4,7 +4,7 @@ use crate::support::sandbox::Sandbox;
 use crate::support::servers::s3::{S3, Switches};
 use crate::support::zoo::noise;
 
-/// Bytes of a read at most.
+/// Maximum length of a read in bytes.
 const PIECE: u64 = 4 << 20;
 
 fn person(s3: &S3) -> Sandbox {
@@ -46,8 +46,8 @@ fn bytes_below(s3: &S3, part: &str) -> u64 {
     keys.map(|key| s3.object(&key).unwrap().len() as u64).sum()
 }
 
-/// The bar: the listing, the index and the trees in pieces of 4 MiB, two requests for each copied
-/// pack, one for 1,000 deletions, three for each ref, and 40.
+/// The limit: the listing, the index and the trees in pieces of 4 MiB, two requests for each copied
+/// pack, one for 1,000 deletions, three for each ref, and 40 more.
 #[test]
 fn a_collection_sends_few_requests() {
     let s3 = S3::start(Switches::default());
@@ -89,7 +89,7 @@ fn a_collection_sends_few_requests() {
         "{} of at most {most} requests, {copied} packs copied",
         requests.len()
     );
-    // A collection that finds nothing.
+    // A collection that finds nothing to do.
     s3.forget_traffic();
     gc(&ann, &["--now", "--max-unused", "0"]).ok();
     let requests = s3.requests();

@@ -227,7 +227,7 @@ fn a_gc_that_dies_at_each_step_during_a_commit_of_a_stream() {
                 break;
             };
             let case = format!("{dies_at} during step {step}, {name}");
-            // A gc that does not die before it deletes takes the bytes away.
+            // If the gc reaches the deletion before it dies, the bytes are gone.
             let id = match id {
                 Err(e) if dies_at == "gc given up" => {
                     assert_eq!(e.kind(), Kind::NotFound, "{case}: {e}");

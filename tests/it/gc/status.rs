@@ -76,7 +76,7 @@ fn every_byte_has_a_reason() {
         assert!(kept[name]["until"].is_string(), "{name}: {kept}");
     }
     assert!(kept["next"].is_string(), "{kept}");
-    // Nothing keeps both of them any more, and no run has recorded that.
+    // Neither of them is kept any more, and no run has recorded that.
     let short = ["-c", "gc.keep-log=0", "-c", "gc.keep-trash=0"];
     let short_status = || {
         let args = [&short[..], &["--json", "gc", "--status"]].concat();
@@ -96,7 +96,7 @@ fn every_byte_has_a_reason() {
     assert_eq!(waits["lacks_record"], false, "{waits}");
     assert!(waits["unneeded"]["until"].is_string(), "{waits}");
     assert_eq!(waits["next"], waits["unneeded"]["until"]);
-    // A plan that is carried out, with packs that stay for the grace period.
+    // A completed plan, whose dead packs stay for the grace period.
     s.dvc([&short[..], &["-y", "gc", "--grace", "0"]].concat())
         .ok();
     let done = status(&s);
@@ -120,8 +120,8 @@ fn an_immediate_collection_beside_a_writer_needs_a_confirmation() {
     let mark = repo.mark_writer();
     gc(&["gc", "--now"])
         .code(11)
-        .complains("other processes write");
-    // An ordinary collection waits for the grace period in any case.
+        .complains("other processes are writing");
+    // An ordinary collection needs no confirmation, because it waits for the grace period.
     gc(&["gc"]).ok();
     gc(&["-y", "gc", "--now"]).ok();
     let pid = format!("process {}", std::process::id());

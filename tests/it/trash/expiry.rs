@@ -1,4 +1,4 @@
-//! The trash and a gc, which keeps the data of entries and deletes entries that are old enough.
+//! The trash and `gc`, which keeps the data of entries and deletes expired entries.
 
 use std::fs;
 use std::path::Path;
@@ -139,7 +139,7 @@ fn a_gc_keeps_the_version_of_an_overlay_in_the_trash() {
     assert!(entries(&v.dvc(&["--json", "trash"])).is_empty());
     v.dvc(&["forget", "main@v1"]).ok();
     v.dvc(&["fsck", "--data"]).ok().says("no damage");
-    // An overlay that cannot be read stops a gc, which names the way out.
+    // An overlay that cannot be read stops a gc, whose hint names the command that helps.
     let dir = v.s.at("r/trash-local/20990101T000000Z-x");
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("overlay.db"), noise(9, 20_000)).unwrap();

@@ -68,7 +68,7 @@ fn checkout_keeps_what_it_overwrites_and_removes() {
         listed.contains("4 files of") && !listed.contains('\x1b'),
         "{listed:?}"
     );
-    // An entry can be read without restoring it, and is in no list of versions.
+    // An entry can be read without restoring it, and no list of versions contains it.
     assert_eq!(s.dvc(["show", &format!("{id}:dir/b")]).ok().out, "mine");
     for args in [&["log", "--all"][..], &["branch", "--all"], &["tag"]] {
         assert!(!s.dvc(args).ok().out.contains(&id), "{args:?}");
@@ -172,7 +172,8 @@ fn newer_changes_are_never_overwritten() {
         s.dvc(["checkout", "-f", "--no-trash", "main", "--", "a"])
             .ok();
     }
-    // Another directory always works. The entry stays until it is restored or deleted.
+    // A restoration to another directory always works. The entry stays until it is restored or
+    // deleted.
     s.dvc(["trash", "restore", &id, "--to", "../copy"])
         .ok()
         .says("stays in the trash");

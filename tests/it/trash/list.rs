@@ -45,7 +45,7 @@ fn versions_and_files_are_in_one_list() {
         .ok()
         .says("restored main@v1");
     assert_eq!(s.dvc(["log", "--oneline"]).ok().lines().len(), 2);
-    // The start of an id is enough, if it is the only one.
+    // A unique prefix of an id is enough.
     let id = text(&entries(&s.dvc(["--json", "trash"]))[1], "version");
     s.dvc(["trash", "restore", &id[..10]])
         .ok()
@@ -113,7 +113,7 @@ fn one_unreadable_place_does_not_hide_the_others() {
         &s.dvc(["--json", "checkout", "-f", "main"]).ok().json(),
         "trash",
     );
-    // An entry that is no directory of an overlay, one with a hostile name, and one of another user.
+    // An entry that is not an overlay directory, one with a hostile name, and one of another user.
     let dir = s.w(".dvcs/trash-local");
     fs::create_dir_all(dir.join("20260101T000000Z-x\u{202e}\n\x1b[31m")).unwrap();
     fs::create_dir(dir.join("odd")).unwrap();
@@ -141,7 +141,7 @@ fn one_unreadable_place_does_not_hide_the_others() {
     let run = s.kept_out(["trash"]).code(3);
     fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).unwrap();
     assert!(
-        run.out.contains(&id) && run.err.contains("a part of the trash is missing"),
+        run.out.contains(&id) && run.err.contains("cannot list a part of the trash"),
         "{}",
         run.err
     );

@@ -66,7 +66,7 @@ fn a_discarded_overlay_is_mounted_again() {
     m.up();
     assert_eq!(fs::read(m.at("a")).unwrap(), b"one");
     fs::write(m.at("a"), "other").unwrap();
-    // The new overlay has the same name, so that the old one cannot be restored beside it.
+    // The new overlay has the same name, so the old one cannot be restored beside it.
     v.dvc(&["trash", "restore", &id])
         .code(4)
         .complains("already an overlay")
@@ -132,7 +132,7 @@ fn overlays_are_discarded_by_name_even_after_a_crash() {
     // The description is not needed to restore it.
     fs::remove_file(v.s.at("r/trash-local").join(&id).join("trash.json")).unwrap();
     assert_eq!(text(&only(&v.dvc(&["--json", "trash"])), "name"), "kept");
-    // A prefix that only one entry has is enough.
+    // A unique prefix is enough.
     v.dvc(&["trash", "restore", &id[..id.len() - 2]]).ok();
     m.up();
     assert_eq!(fs::read(m.at("a")).unwrap(), b"mine");

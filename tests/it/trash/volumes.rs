@@ -60,7 +60,7 @@ fn a_removed_volume_exists_again_after_its_restoration() {
     );
     assert!(!h.path("db").join("b").exists() && trash(&h).is_empty());
     h.dvc(&["trash", "restore", &id]).code(13);
-    // Changes that are in the trash are deleted on request only.
+    // Changes in the trash are deleted only on request.
     let id = text(
         &h.dvc(&["--json", "volume", "rm", "back"]).ok().json(),
         "trash",
@@ -142,7 +142,7 @@ fn a_volume_is_in_one_place_after_a_crash_at_any_step() {
             "trash",
         );
     }
-    // A gc has deleted the overlay: the record goes too.
+    // If a gc has deleted the overlay, the record is deleted too.
     fs::remove_dir_all(trash_local.join(&id)).unwrap();
     assert!(trash(&h).is_empty() && !records.join(&id).exists());
 }
@@ -204,6 +204,6 @@ fn undo_restores_the_last_volume() {
         .says("would restore the volume db");
     h.v.dvc(&["undo"]).ok().says("restored the volume db");
     assert_eq!(fs::read(h.path("db").join("b")).unwrap(), b"mine");
-    // Outside of repositories there is nothing else to undo.
+    // Outside of a repository, there is nothing else to undo.
     h.dvc(&["undo"]).code(10);
 }

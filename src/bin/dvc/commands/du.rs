@@ -24,8 +24,7 @@ pub(crate) struct DuArgs {
     /// Show these versions and ranges; without any, show the whole repository by branch
     #[arg(value_name = "REV")]
     pub(crate) revs: Vec<OsString>,
-    /// Do not divide the size of the packs by the reason why they are kept, which reads the
-    /// directories of all versions
+    /// Leave out why the packs are kept, because this reads the directories of all versions
     #[arg(long, conflicts_with_all = ["revs", "cache"])]
     pub(crate) quick: bool,
     /// Show the size of the cache of remote objects and of the overlays of mounts

@@ -150,10 +150,10 @@ fn run_forget(
     Ok(gc.as_ref().map_or(Exit::DONE, DoneGc::exit))
 }
 
-/// Asks before data is deleted. Without a terminal, `-y` is the only answer.
+/// Asks before data is deleted. Without a terminal, `-y` is required.
 fn is_confirmed(session: &Session) -> Result<bool, Failed> {
     use std::io::IsTerminal;
-    // A question needs a terminal, and a program reads the JSON output.
+    // A question needs a terminal, and a program that reads JSON cannot answer it.
     let is_asked =
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !session.globals.json;
     if !session.globals.yes && !is_asked {

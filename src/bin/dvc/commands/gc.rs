@@ -124,7 +124,7 @@ impl Failure for Unconfirmed {
     }
 
     fn hint(&self) -> Option<String> {
-        Some("run the command with `-n` to see what is not needed, then with `-y`".to_owned())
+        Some("run the command with `-n` to see what would be deleted, then with `-y`".to_owned())
     }
 }
 
@@ -197,7 +197,7 @@ fn run_repository(session: &Session, args: &GcArgs) -> CommandResult {
             return Ok(Exit::NO);
         }
     }
-    // A remote that cannot be collected does not keep the others waiting.
+    // An error at one remote does not prevent the collection of the others.
     let (mut exit, mut failed) = (Exit::DONE, None);
     for remote in remotes {
         let at_remote = Context {
@@ -221,11 +221,11 @@ fn run_repository(session: &Session, args: &GcArgs) -> CommandResult {
     failed.map_or(Ok(exit), Err)
 }
 
-/// The question before a deletion without a grace.
-const QUESTION: &str = "Delete everything that no version needs now? Data of running commits may have to be stored again.";
+/// The question before a deletion without a grace period.
+const QUESTION: &str = "Delete everything that no version needs, without waiting? Running commits may have to store data again.";
 
-/// Fails if data of a remote would be deleted at once and no user can be asked. A directory is as
-/// close as the local repository.
+/// Fails if data of a remote would be deleted at once and no user can be asked. A remote that is a
+/// directory needs no confirmation, like the local repository.
 fn ensure_confirmed(session: &Session, remotes: &[Remote]) -> Result<(), Failed> {
     use std::io::IsTerminal;
     let is_asked =
@@ -305,7 +305,7 @@ impl DoneGc {
                 "deleted"
             };
             let many = entries(purged.entries);
-            writeln!(out, "{verb} {many} of the trash, {}", size(purged.bytes))?;
+            writeln!(out, "{verb} {many} from the trash, {}", size(purged.bytes))?;
         }
         if trash.entries > 0 {
             let (many, bytes) = (entries(trash.entries), size(trash.bytes));
@@ -376,7 +376,7 @@ pub(crate) fn collect_garbage(
         progress.notice(Notice {
             level: NoticeLevel::Warning,
             path: Vec::new(),
-            message: format!("could not delete {objects}, the next gc tries again: {because}"),
+            message: format!("could not delete {objects}; the next gc tries again: {because}"),
         });
     }
     drop(progress);
@@ -394,7 +394,7 @@ pub(crate) fn collect_garbage(
     })
 }
 
-/// Returns the options; what the command line does not give comes from the settings.
+/// Returns the options; the settings provide those that the command line lacks.
 pub(crate) fn options(
     session: &Session,
     args: &GcArgs,
@@ -568,7 +568,7 @@ fn print(
     Ok(())
 }
 
-/// Describes the time from which a run gives up or deletes waiting packs.
+/// Describes the time from which a run marks packs as dead, or deletes them.
 fn due(at: Option<i64>, now: i64) -> String {
     match at.map(|at| at.saturating_sub(now)) {
         Some(secs) if secs > 0 => {

@@ -173,7 +173,7 @@ fn print(
         "log",
         usage.log.bytes,
         format!(
-            "{} that a branch or tag named before{}",
+            "{} that a branch or tag named earlier{}",
             versions(usage.log.versions),
             from(usage.log.until, "kept until")
         ),
@@ -207,7 +207,7 @@ fn print(
         format!(
             "{} that nothing needs{}",
             packs(usage.unneeded.packs),
-            from(usage.unneeded.until, "given up from")
+            from(usage.unneeded.until, "not marked as dead before")
         ),
     )?;
     line(
@@ -216,16 +216,16 @@ fn print(
         format!(
             "{} of interrupted commands{}",
             packs(usage.orphans.packs),
-            from(usage.orphans.until, "given up from")
+            from(usage.orphans.until, "not marked as dead before")
         ),
     )?;
     line(
         "dead",
         usage.dead.bytes,
         format!(
-            "{} given up{}",
+            "{} marked as dead{}",
             packs(usage.dead.packs),
-            from(usage.dead.until, "deleted from")
+            from(usage.dead.until, "not deleted before")
         ),
     )?;
     if usage.planned.packs > 0 {
@@ -233,7 +233,7 @@ fn print(
             "planned",
             usage.planned.bytes,
             format!(
-                "{} of a collection that is not finished; `dvc gc` makes a new plan",
+                "{} of an unfinished collection; the next `dvc gc` makes a new plan",
                 packs(usage.planned.packs)
             ),
         )?;
@@ -274,10 +274,10 @@ fn print(
     Ok(())
 }
 
-/// Why nothing is planned although some packs are unneeded.
+/// Explains why no pack is due although some are unneeded.
 fn explanation(status: &GcStatus, grace: Duration) -> String {
     let wait = format!(
-        "a run of `dvc gc` records which packs are unneeded, and a run {} later gives them up",
+        "a run of `dvc gc` records which packs are unneeded, and a run {} later marks them as dead",
         elapsed(grace)
     );
     match &status.record_dir {

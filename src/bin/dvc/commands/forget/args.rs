@@ -30,7 +30,7 @@ pub(crate) struct ForgetArgs {
     /// List the versions in the trash
     #[arg(long)]
     pub(crate) list: bool,
-    /// Take versions out of the trash: REV, or those of the last forget
+    /// Restore versions from the trash: REV, or those of the last forget
     #[arg(long, visible_alias = "restore")]
     pub(crate) undo: bool,
     /// Delete the data of the versions at once, after a confirmation or with -y

@@ -200,7 +200,7 @@ fn json_named(all: &[(Id, String)]) -> Vec<JsonNamed<'_>> {
         .collect()
 }
 
-/// Prints the versions that were taken out of the trash. Returns 13 if some stay forgotten.
+/// Prints the restored versions. Returns 13 if some stay forgotten.
 pub(crate) fn print_restored(
     session: &Session,
     out: &mut Out,
@@ -222,7 +222,7 @@ pub(crate) fn print_restored(
             .iter()
             .try_for_each(|(_, name)| writeln!(out, "{verb} {name}"))?;
         collected.iter().try_for_each(|(_, name)| {
-            writeln!(out, "{name} was not restored: its data has been collected")
+            writeln!(out, "{name} was not restored: its data has been deleted")
         })?;
     }
     Ok(if report.collected.is_empty() {

@@ -23,7 +23,7 @@ pub(crate) enum TrashAction {
     Ls(With<LsArgs>),
     /// Restore a version, an overlay, a volume or files of a worktree
     Restore(With<RestoreArgs>),
-    /// Delete entries at once, by default all
+    /// Delete the named entries now, or all of them
     Empty(With<EmptyArgs>),
 }
 

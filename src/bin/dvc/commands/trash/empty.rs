@@ -79,7 +79,7 @@ pub(super) fn run(session: &Session, args: &EmptyArgs) -> CommandResult {
     Ok(failed.unwrap_or_else(|| gc.as_ref().map_or(Exit::DONE, DoneGc::exit)))
 }
 
-/// Asks before data is deleted. Without a terminal, `-y` is the only answer.
+/// Asks before data is deleted. Without a terminal, `-y` is required.
 fn is_confirmed(session: &Session, entries: &[&TrashEntry]) -> Result<bool, Failed> {
     let is_asked =
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && !session.globals.json;
@@ -91,7 +91,7 @@ fn is_confirmed(session: &Session, entries: &[&TrashEntry]) -> Result<bool, Fail
         [one] => report::described(one),
         many => format!("{} entries of the trash", many.len()),
     };
-    Ok(session.confirmed(&format!("Delete {what} ({bytes}) for ever?"))?)
+    Ok(session.confirmed(&format!("Delete {what} ({bytes}) permanently?"))?)
 }
 
 fn delete(

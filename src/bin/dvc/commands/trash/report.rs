@@ -125,7 +125,7 @@ fn json<'a>(session: &Session, entry: &'a TrashEntry) -> JsonTrashEntry<'a> {
     }
 }
 
-/// Returns the exit code of a list: some places could not be read.
+/// Returns the exit code of a list: `Incomplete` if some places could not be read.
 pub(super) fn exit(found: &TrashList) -> Exit {
     if found.problems.is_empty() {
         Exit::DONE
@@ -134,14 +134,14 @@ pub(super) fn exit(found: &TrashList) -> Exit {
     }
 }
 
-/// Reports the places that cannot be read. The entries of other places are listed nevertheless.
+/// Reports the places that cannot be read. The entries of other places are still listed.
 pub(super) fn report_problems(session: &Session, found: &TrashList) -> Result<(), Failed> {
     let notices = session.store_notices()?;
     for problem in &found.problems {
         notices.notice(Notice {
             level: NoticeLevel::Incomplete,
             path: Vec::new(),
-            message: format!("a part of the trash is missing: {}", with_causes(problem)),
+            message: format!("cannot list a part of the trash: {}", with_causes(problem)),
         });
     }
     Ok(())
@@ -365,6 +365,6 @@ pub(super) fn print_deleted(
     }
     let many = entries.len() as u64;
     let noun = if many == 1 { "entry" } else { "entries" };
-    writeln!(out, "deleted {many} {noun} of the trash, {}", size(bytes))?;
+    writeln!(out, "deleted {many} {noun} from the trash, {}", size(bytes))?;
     gc.map_or(Ok(()), |gc| gc.print(out))
 }
