@@ -29,7 +29,7 @@ use crate::format::packlist::{ListReason, ListedPack};
 use crate::format::segment::PackName;
 use crate::model::id::Id;
 use crate::model::text;
-use crate::observe::Observer;
+use crate::observe::{Notice, NoticeLevel, Observer};
 use crate::repo::gclog::{GcLog, GcState};
 use crate::repo::log::Appended;
 use crate::repo::refs::Move;
@@ -213,7 +213,8 @@ impl Gc<'_> {
         if self.options.dry_run {
             return Ok(false);
         }
-        let all: u64 = packs.iter().map(|(_, bytes)| bytes).sum();
+        // Dead packs, which the tally leaves out, are no data.
+        let all: u64 = tally.packs.iter().map(|pack| pack.file_bytes).sum();
         if self.options.is_cautious && plan.freed_bytes > all / 2 {
             return Err(GcError::TooMuch {
                 freed: plan.freed_bytes,
@@ -236,6 +237,12 @@ impl Gc<'_> {
             .for_each(|number| _ = plan.copied.remove(number));
         self.report.new_packs = repacked.packs.len() as u64;
         self.report.new_bytes = repacked.packs.values().sum();
+        let left = repacked.left.iter();
+        let left_bytes: u64 = left
+            .filter_map(|number| Some(tally.packs.get(usize::try_from(*number).ok()?)?.file_bytes))
+            .sum();
+        self.report.kept_bytes += self.report.new_bytes + left_bytes;
+        self.name_left(&repacked);
         // The copy of a pack may have the name of a pack that an interrupted run wrote from the same
         // frames.
         rows.retain(|row| {
@@ -249,6 +256,29 @@ impl Gc<'_> {
         }
         self.give_up(&before, rows, loose, &marked)?;
         Ok(true)
+    }
+
+    /// Reports why packs were not copied.
+    fn name_left(&self, repacked: &Repacked) {
+        let notice = |message| {
+            self.observer.notice(Notice {
+                level: NoticeLevel::Incomplete,
+                path: Vec::new(),
+                message,
+            });
+        };
+        if repacked.damaged > 0 {
+            let packs = text::count(repacked.damaged, "damaged pack");
+            notice(format!(
+                "{packs} cannot be copied and stay: run `dvc fsck --data`"
+            ));
+        }
+        if repacked.left.len() as u64 > repacked.damaged {
+            notice(
+                "the time limit ended the run before all packs were copied: run `dvc gc` again"
+                    .to_owned(),
+            );
+        }
     }
 
     /// Returns whether gc may delete the data of a version.

@@ -103,7 +103,7 @@ pub fn measure(
     observer: &dyn Observer,
 ) -> Result<RepositoryUsage> {
     let state = repo.read_gc_log()?;
-    let roots = Roots::read(
+    let mut roots = Roots::read(
         repo,
         &RefLogs::default(),
         times.keep_log,
@@ -112,10 +112,13 @@ pub fn measure(
         &|| Ok(held.clone()),
     )?;
     let trash = repo.forgotten()?;
+    roots.leave_out_collected(repo, &state, &trash)?;
     let packs: HashMap<PackName, u64> = packs_there(repo)?.into_iter().collect();
     repo.refresh_index()?;
     let trash_since = since(times.now, times.keep_trash);
-    let is_kept = |mention: &TrashMention| mention.time > trash_since && !mention.is_without_data();
+    let is_kept = |mention: &TrashMention| {
+        mention.time > trash_since && !mention.skips_trash() && !mention.is_without_data()
+    };
     let is_forgotten = |id: &Id| trash.contains(id) && !roots.tips.contains(id);
 
     let visited = visited_set(repo)?;

@@ -3,7 +3,7 @@
 //! A commit records the sizes of its version, so only commits, refs and the lengths of files are
 //! read. Only the division of the bytes of packs into parts reads all trees and the index.
 
-use super::gc::{CollectOptions, repository_usage};
+use super::gc::{CollectOptions, held_roots, repository_usage};
 use super::mount::OVERLAYS;
 use crate::context::Context;
 use crate::error::{Kind, Result};
@@ -176,7 +176,15 @@ fn pack_parts(
     options: &PartsOptions,
     observer: &dyn Observer,
 ) -> Result<PackParts> {
-    let usage = repository_usage(context, repo, &options.run, &options.collect, observer)?;
+    let held = held_roots(context, repo, &options.run)?;
+    let usage = repository_usage(
+        context,
+        repo,
+        held,
+        &options.run,
+        &options.collect,
+        observer,
+    )?;
     Ok(PackParts {
         live: usage.live.bytes,
         log: usage.log.bytes,

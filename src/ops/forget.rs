@@ -33,7 +33,7 @@ use crate::repo::trashlog::{FORGET_NOW, TrashLog};
 use choose::{ByReason, Choice};
 use lines::BranchLines;
 use protect::Protections;
-use target::Target;
+use target::{Target, directory_of};
 
 /// Forgets the chosen versions. If another process forgets versions at the same time, chooses
 /// again.
@@ -42,6 +42,8 @@ pub fn forget(
     options: &ForgetOptions,
     observer: &dyn Observer,
 ) -> Result<ForgetReport> {
+    let there = directory_of(context);
+    let context = there.as_ref().unwrap_or(context);
     let target = Target::open(context, !options.dry_run)?;
     // The versions that this run has forgotten before it lost a race.
     let mut done: Vec<ForgetVerdict> = Vec::new();

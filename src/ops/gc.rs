@@ -8,8 +8,8 @@ mod status;
 pub use options::CollectOptions;
 pub use purge::PurgeReport;
 pub(in crate::ops) use roots::{lease_roots, loose_roots};
-pub(in crate::ops) use status::repository_usage;
 pub use status::{GcStatus, HeldVersion, LeaseUsage, status};
+pub(in crate::ops) use status::{held_roots, repository_usage};
 
 use std::collections::BTreeSet;
 use std::path::Path;

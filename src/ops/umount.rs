@@ -9,7 +9,7 @@ use crate::mount::control::{ControlError, ControlRequest, MountClient, note};
 use crate::mount::health::{MountHealth, health};
 use crate::mount::processes::namespaces;
 use crate::observe::{Notice, NoticeLevel, Observer};
-use crate::ops::mount::{MountState, has_overlay, mounted_at};
+use crate::ops::mount::{MountState, OVERLAYS, has_overlay, mounted_at};
 use crate::repo::local_trash::LocalTrash;
 use crate::sys::clock;
 use crate::sys::mountinfo::Mounted;
@@ -46,10 +46,31 @@ pub fn umount(
     let ended = MountClient::connect(run, &mounted)
         .and_then(|client| stop(client.cancelled_by(&cancelled), &mounted, options, observer));
     let Err(e) = ended else {
-        return Ok(overlay.and_then(|overlay| overlay.in_trash(observer)));
+        return overlay.map_or(Ok(None), DiscardedOverlay::in_trash);
     };
     end_without_answer(&mounted, options, e, observer)?;
     Ok(None)
+}
+
+/// The error for a mount that was unmounted, but whose overlay could not be discarded.
+#[derive(Debug, thiserror::Error)]
+#[error("unmounted, but the overlay `{name}` was not moved to the trash: see `{}`", log.display())]
+struct NotDiscarded {
+    name: String,
+    log: PathBuf,
+}
+
+impl Failure for NotDiscarded {
+    fn kind(&self) -> Kind {
+        Kind::Incomplete
+    }
+
+    fn hint(&self) -> Option<String> {
+        let name = &self.name;
+        Some(format!(
+            "run `dvc umount --discard {name}` again, or `dvc umount --discard --no-trash {name}` to delete it"
+        ))
+    }
 }
 
 /// The overlay of a mount that is unmounted with `discard`.
@@ -71,27 +92,22 @@ impl DiscardedOverlay {
         })
     }
 
-    /// Returns the entry into which the process of the mount has moved the overlay.
-    fn in_trash(self, observer: &dyn Observer) -> Option<String> {
-        // The mount is gone in any case, so a trash that cannot be listed is no error.
-        let entries = LocalTrash::of(&self.repository).list().unwrap_or_default();
+    /// Returns the entry into which the process of the mount has moved the overlay; `None` if the
+    /// overlay had no changes. Fails if the overlay was not moved.
+    fn in_trash(self) -> Result<Option<String>> {
+        let entries = LocalTrash::of(&self.repository).list()?;
         let found = entries
             .into_iter()
             .filter(|entry| entry.name() == self.name && entry.time >= self.since_secs)
             .max_by_key(|entry| entry.time);
         if found.is_none() && has_overlay(&self.repository, &self.name) {
-            let message = format!(
-                "the overlay {0} could not be moved to the trash, so it stays, and its log says why; \
-                 `dvc umount --discard --no-trash {0}` deletes it",
-                self.name
-            );
-            observer.notice(Notice {
-                level: NoticeLevel::Warning,
-                path: Vec::new(),
-                message,
-            });
+            return Err(NotDiscarded {
+                log: self.repository.join(OVERLAYS).join(&self.name).join("log"),
+                name: self.name,
+            }
+            .into());
         }
-        found.map(|entry| entry.id)
+        Ok(found.map(|entry| entry.id))
     }
 }
 

@@ -285,7 +285,7 @@ impl LocalTrash {
         let me = rustix::process::geteuid();
         match fs::symlink_metadata(&path) {
             Ok(meta) if meta.uid() != me.as_raw() && !me.is_root() => {
-                let e = std::io::Error::from(ErrorKind::PermissionDenied);
+                let e = io::Error::from(ErrorKind::PermissionDenied);
                 Err(IoError::new("remove", path, e).into())
             }
             _ => Ok(()),

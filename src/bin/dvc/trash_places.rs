@@ -51,6 +51,14 @@ impl TrashPlaces {
         })
     }
 
+    /// Leaves out other repositories than the current one, if there is one.
+    pub(crate) fn here_only(mut self) -> Self {
+        if let Some(context) = &self.context {
+            self.repositories = vec![context.repository.clone()];
+        }
+        self
+    }
+
     /// Returns only what belongs to one repository.
     pub(crate) fn of_repository(session: &Session, context: &Context) -> Result<Self, Failed> {
         let settings = session.settings()?;

@@ -87,7 +87,7 @@ fn keep(
     observer: &dyn Observer,
 ) -> Result<Option<KeptFiles>> {
     let kept = || -> Result<Option<KeptFiles>> {
-        let seen = Seen::take(repo, mount, options, observer)?;
+        let seen = Seen::take(repo, mount, observer)?;
         let at_risk = AtRisk {
             context,
             repo,

@@ -213,7 +213,7 @@ pub(super) fn keep(
     let kept = match &context.mount {
         None => keep_files(context, repo, options, head, paths, observer),
         Some(mount) => {
-            let seen = Seen::take(repo, mount, options, observer);
+            let seen = Seen::take(repo, mount, observer);
             seen.and_then(|seen| seen.keep(context, repo, options, head, paths, observer))
         }
     };
@@ -373,12 +373,7 @@ pub(super) struct Seen<'r> {
 
 impl<'r> Seen<'r> {
     /// Stores the tree of a mount. The mount does not count it as committed.
-    pub(super) fn take(
-        repo: &'r Repo,
-        mount: &InMount,
-        options: &CheckoutOptions,
-        observer: &dyn Observer,
-    ) -> Result<Self> {
+    pub(super) fn take(repo: &'r Repo, mount: &InMount, observer: &dyn Observer) -> Result<Self> {
         // The gc log is read before the mount stores anything.
         let session = WriteSession::begin(repo)?;
         let cancelled = || observer.cancelled();

@@ -2,7 +2,7 @@
 
 use super::error::ForgetError;
 use super::lines::BranchLines;
-use super::target::Target;
+use super::target::{Target, directory_of};
 use crate::context::Context;
 use crate::error::Result;
 use crate::format::trashlog::TrashEntry;
@@ -95,6 +95,8 @@ pub fn restore(
     options: &RestoreOptions,
     observer: &dyn Observer,
 ) -> Result<RestoreReport> {
+    let there = directory_of(context);
+    let context = there.as_ref().unwrap_or(context);
     let target = Target::open(context, !options.dry_run)?;
     let repo = &target.repo;
     let trash = repo.forgotten()?;

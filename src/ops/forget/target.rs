@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::context::remote_access::RemoteAccess;
 use crate::error::Result;
+use crate::ops::gc::directory_context;
 use crate::repo::Repo;
 use crate::repo::refs::Move;
 
@@ -10,6 +11,12 @@ use crate::repo::refs::Move;
 pub(super) struct Target<'a> {
     pub(super) context: &'a Context,
     pub(super) repo: Repo,
+}
+
+/// Returns the context of the remote repository if it is a directory of this machine, whose worktrees
+/// and mounts protect versions, too.
+pub(super) fn directory_of(context: &Context) -> Option<Context> {
+    directory_context(context, context.remote_repository.as_ref()?)
 }
 
 impl<'a> Target<'a> {

@@ -59,12 +59,8 @@ pub fn status(
     let repo = context.repo()?;
     let now = clock::now().secs.max(context.now_secs());
     let leases = repo.leases(now, false)?.live;
-    let usage = repository_usage(context, &repo, run, options, observer)?;
-    let roots = if repo.as_local().is_some() {
-        loose_roots(context, &repo, run, &BTreeSet::new())?
-    } else {
-        Vec::new()
-    };
+    let roots = held_roots(context, &repo, run)?;
+    let usage = repository_usage(context, &repo, roots.clone(), run, options, observer)?;
     let held = roots
         .into_iter()
         .filter(|root| !root.name.starts_with("lease "))
@@ -107,19 +103,29 @@ pub fn status(
     })
 }
 
-/// Measures the use of all packs of a repository.
+/// Returns the versions that no ref names, but that something else needs.
+pub(in crate::ops) fn held_roots(
+    context: &Context,
+    repo: &Repo,
+    run: &Path,
+) -> Result<Vec<LooseRoot>> {
+    match repo.as_local() {
+        Some(_) if repo.state_dir().is_ok() => loose_roots(context, repo, run, &BTreeSet::new()),
+        // A user who can neither write to the repository nor to a cache has no worktree or mount of
+        // it.
+        _ => lease_roots(repo),
+    }
+}
+
+/// Measures the use of all packs of a repository. `held` are the versions of [`held_roots`].
 pub(in crate::ops) fn repository_usage(
     context: &Context,
     repo: &Repo,
+    held: Vec<LooseRoot>,
     run: &Path,
     options: &CollectOptions,
     observer: &dyn Observer,
 ) -> Result<RepositoryUsage> {
-    // A user who can neither write to the repository nor to a cache has no worktree or mount of it.
-    let held: Vec<LooseRoot> = match repo.as_local() {
-        Some(_) if repo.state_dir().is_ok() => loose_roots(context, repo, run, &BTreeSet::new())?,
-        _ => lease_roots(repo)?,
-    };
     let times = KeptTimes {
         grace: options.grace,
         keep_trash: options.keep_trash,

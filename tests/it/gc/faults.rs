@@ -164,6 +164,7 @@ impl Stage {
         collect_remote(
             &self.here(),
             &self.remote(faults),
+            &self.dir.path().join("run"),
             &options,
             settle,
             observer,

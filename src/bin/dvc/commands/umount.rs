@@ -11,6 +11,7 @@ use crate::session::Session;
 use clap::Args;
 use dvc::model::text::count;
 use dvc::mount::health::MountHealth;
+use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::mount::MountState;
 use dvc::ops::umount::{UmountOptions, umount, umount_plan};
 use serde::Serialize;
@@ -67,6 +68,14 @@ pub(crate) fn run(session: &Session, args: &UmountArgs) -> CommandResult {
         if let Some(message) = args.message.as_deref().filter(|_| args.commit) {
             let exit = commit_mount(session, &at, message, dry_run)?;
             if exit != Exit::DONE {
+                notices.notice(Notice {
+                    level: NoticeLevel::Warning,
+                    path: Vec::new(),
+                    message: format!(
+                        "`{}` stays mounted: files changed while they were read",
+                        at.display()
+                    ),
+                });
                 return Ok(exit);
             }
         }

@@ -92,7 +92,7 @@ impl LastTrashed {
     /// Looks in the trash of the current repository and worktree; outside of repositories, in that of
     /// all volumes and shared clones.
     fn find(session: &Session) -> Result<Option<Self>, Failed> {
-        let places = TrashPlaces::of(session)?;
+        let places = TrashPlaces::of(session)?.here_only();
         let here = places.context.as_ref().map(|context| {
             let repository = &context.repository;
             let real = repository.canonicalize();
@@ -109,7 +109,12 @@ impl LastTrashed {
             (None, _) => true,
         };
         // The last removed entry comes first.
-        let entry = list(&places.scope()).entries.into_iter().find(is_here);
+        let found = list(&places.scope());
+        // The last removal may be among the entries that cannot be read.
+        if let Some(e) = found.problems.into_iter().next() {
+            return Err(e.into());
+        }
+        let entry = found.entries.into_iter().find(is_here);
         Ok(entry.map(|entry| Self { places, entry }))
     }
 

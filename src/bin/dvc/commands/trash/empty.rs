@@ -9,6 +9,7 @@ use crate::print::size;
 use crate::session::Session;
 use crate::trash_places::TrashPlaces;
 use dvc::error::{Error, Failure, Kind};
+use dvc::ops::gc::ensure_no_writers;
 use dvc::ops::trash::{
     TrashEntry, TrashError, TrashItem, delete_files, delete_overlay, find, list,
 };
@@ -69,14 +70,24 @@ pub(super) fn run(session: &Session, args: &EmptyArgs) -> CommandResult {
         }
     }
     let gc = if dry_run {
-        None
+        Ok(None)
     } else {
-        collect(session, &places, &deleted)?
+        collect(session, &places, &deleted)
     };
+    // What was deleted is reported even if the collection fails.
+    let gc = gc.unwrap_or_else(|e| {
+        let exit = session.report_failure(&e);
+        failed.get_or_insert(exit);
+        None
+    });
     let mut out = session.plain_out();
     report::print_deleted(session, &mut out, &deleted, gc.as_ref(), dry_run)?;
     out.finish()?;
-    Ok(failed.unwrap_or_else(|| gc.as_ref().map_or(Exit::DONE, DoneGc::exit)))
+    let gc = gc
+        .as_ref()
+        .map(DoneGc::exit)
+        .filter(|exit| *exit != Exit::DONE);
+    Ok(failed.or(gc).unwrap_or_else(|| exit(&found)))
 }
 
 /// Asks before data is deleted. Without a terminal, `-y` is required.
@@ -150,12 +161,14 @@ fn collect(
     if versions.is_empty() && !has_files {
         return Ok(None);
     }
+    if !session.globals.yes {
+        ensure_no_writers(context)?;
+    }
     let now = GcArgs {
         now: true,
         ..GcArgs::default()
     };
     let mut options = gc_options(session, &now, false)?;
     options.at_once = versions;
-    options.is_confirmed = true;
     collect_garbage(session, context, &options).map(Some)
 }
