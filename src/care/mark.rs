@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::roots::{LooseRoot, Roots};
 use super::runs::{PrefixBuffer, PrefixRuns, PrefixSets};
 use super::visited::VisitedSet;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::object::ListNode;
 use crate::format::pack::PackKind;
 use crate::model::commit::Commit;
@@ -24,6 +24,7 @@ use crate::model::id::Id;
 use crate::model::tree::TreeBody;
 use crate::observe::Observer;
 use crate::repo::Repo;
+use crate::repo::frames::ObjectError;
 use crate::work::Cancelled;
 use crate::work::queue::{self, LaneWorker, Lanes};
 
@@ -129,6 +130,9 @@ pub(super) fn mark(
                     .extend(root.trees.iter().map(|tree| (root.id, *tree)));
                 walk.run(held)?;
                 match walk.failed.get_mut().take() {
+                    // A missing object may have been collected. A damaged one may still be repaired,
+                    // and the rest of its version must stay until then.
+                    Some(e) if is_damage(&e) => return Err(e),
                     Some(_) => incomplete.push(root.clone()),
                     // A node that an earlier root lacks is not visited again.
                     None if incomplete.is_empty() => _ = whole.insert(root.id),
@@ -150,6 +154,12 @@ pub(super) fn mark(
         whole,
         visited,
     })
+}
+
+/// Whether an object exists and cannot be used.
+fn is_damage(e: &Error) -> bool {
+    let object = e.as_error().downcast_ref();
+    object.is_some_and(|e| !matches!(e, ObjectError::Missing { .. }))
 }
 
 /// Returns `tips` and their ancestors, except those in `seen`, and adds them to `seen`. With
@@ -204,7 +214,7 @@ pub(super) struct Walk<'w> {
     runs: PrefixRuns,
     /// Whether a missing object ends the walk. If not, the first error is in `failed`.
     is_strict: bool,
-    failed: Mutex<Option<crate::error::Error>>,
+    failed: Mutex<Option<Error>>,
 }
 
 impl<'w> Walk<'w> {

@@ -121,7 +121,12 @@ impl Roots {
                 }
                 match repo.commit_cached(&id) {
                     Ok(commit) if repo.has(ObjectKind::Commit, &id)? => todo.extend(commit.parents),
-                    Err(e) if e.kind() != Kind::Integrity => return Err(e),
+                    // Damage is not the trace of an earlier gc.
+                    Err(e)
+                        if e.kind() != Kind::Integrity || repo.has(ObjectKind::Commit, &id)? =>
+                    {
+                        return Err(e);
+                    }
                     _ => chain = None,
                 }
             }

@@ -14,7 +14,7 @@ use super::reflogs::RefLogs;
 use super::roots::{LooseRoot, Roots};
 use super::runs::PrefixSets;
 use super::tally::Cursor;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
 use crate::format::segment::{IndexRow, PackName};
@@ -112,7 +112,12 @@ pub fn measure(
         &|| Ok(held.clone()),
     )?;
     let trash = repo.forgotten()?;
-    roots.leave_out_collected(repo, &state, &trash)?;
+    let mut usage = RepositoryUsage::default();
+    match roots.leave_out_collected(repo, &state, &trash) {
+        // Damage ends a collection, but not a report.
+        Err(e) if e.kind() == Kind::Integrity => usage.is_incomplete = true,
+        done => done?,
+    }
     let packs: HashMap<PackName, u64> = packs_there(repo)?.into_iter().collect();
     repo.refresh_index()?;
     let trash_since = since(times.now, times.keep_trash);
@@ -123,7 +128,6 @@ pub fn measure(
 
     let visited = visited_set(repo)?;
     let mut seen = HashSet::new();
-    let mut usage = RepositoryUsage::default();
     let mut sets: Vec<PrefixSets> = Vec::with_capacity(GROUPS);
     let mut add = |group: super::mark::Versions, is_strict: bool| -> Result<u64> {
         let count = group.trees.len() as u64;

@@ -2,6 +2,7 @@
 //! state of garbage collection, catalogue, worktrees, segments and packs, reachable objects, data
 //! of packs, affected versions.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::data::{DataCheck, DataOrder};
@@ -109,13 +110,13 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
     let more_objects = objects.saturating_sub(kept) as u64;
     // A check without `now` must not write to the repository.
     if options.now.is_some() {
+        let lost: Vec<_> = lost_objects
+            .iter()
+            .map(|object| (object.kind, object.id))
+            .collect();
+        forget_intact(repo, &lost);
         // The next commit then stores these objects again.
-        repo.note_damage(
-            &lost_objects
-                .iter()
-                .map(|object| (object.kind, object.id))
-                .collect::<Vec<_>>(),
-        );
+        repo.note_damage(&lost);
     }
     Ok(CheckReport {
         checked,
@@ -130,6 +131,19 @@ pub fn check(repo: &Repo, options: &CheckOptions, observer: &dyn Observer) -> Re
         reaches,
         notes,
     })
+}
+
+/// Forgets the noted damage of objects that can be read now, other than `lost`.
+pub fn forget_intact(repo: &Repo, lost: &[(ObjectKind, Id)]) {
+    let noted = repo.noted_damage();
+    if noted.is_empty() {
+        return;
+    }
+    let lost: HashSet<_> = lost.iter().collect();
+    let intact = |object: &(ObjectKind, Id)| {
+        !lost.contains(object) && repo.object(object.0, &object.1).is_ok()
+    };
+    repo.forget_damage(&noted.into_iter().filter(intact).collect::<Vec<_>>());
 }
 
 fn ensure_not_cancelled(observer: &dyn Observer) -> Result<()> {

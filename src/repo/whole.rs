@@ -28,6 +28,9 @@ pub enum CopyDemand {
     Exists,
     /// Of those, copies that are not in planned packs.
     Stays,
+    /// Of those, copies that are not known to be damaged. Only a commit, which stores the objects
+    /// again, demands this: elsewhere a damaged object must not look like a deleted one.
+    Reliable,
 }
 
 /// The result of a check: the first object that lacks a copy.
@@ -48,7 +51,10 @@ impl Repo {
     /// and chunks of its files, but not those of its subdirectories. `is_root` includes the table
     /// of hard links.
     pub fn is_directory_whole(&self, tree: &Id, is_root: bool) -> Result<bool> {
-        let mut check = WholeCheck::new(self);
+        let mut check = WholeCheck {
+            demand: CopyDemand::Reliable,
+            ..WholeCheck::new(self)
+        };
         match check.directory(tree, is_root) {
             Err(e) if e.kind() == Kind::Integrity => Ok(false),
             done => done.map(|()| check.lacking.is_none()),
@@ -66,7 +72,7 @@ impl Repo {
         for id in versions {
             match check.version(id, None) {
                 // Damage is not the trace of an earlier gc.
-                Err(e) if e.kind() == Kind::Integrity && demand == CopyDemand::Stays => {
+                Err(e) if e.kind() == Kind::Integrity && demand != CopyDemand::Exists => {
                     without.push(*id);
                 }
                 checked => without.extend(checked?.err().map(|_| *id)),
@@ -160,7 +166,8 @@ impl<'r> WholeCheck<'r> {
     fn has(&mut self, kind: ObjectKind, id: &Id) -> Result<bool> {
         let has_copy = match self.demand {
             CopyDemand::Exists => self.repo.live_copy(PackKind::of(kind), id)?.is_some(),
-            CopyDemand::Stays => self.repo.rely(kind, id)?,
+            CopyDemand::Stays => self.repo.rely_on_kind(PackKind::of(kind), id)?,
+            CopyDemand::Reliable => self.repo.rely(kind, id)?,
         };
         if has_copy || self.repo.volatile().has(id) || self.repo.is_at_source(kind, id)? {
             return Ok(true);

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::options::{FsckOptions, RepairOptions, RepairPlace};
-use crate::check::fsck::{CheckOptions, check};
+use crate::check::fsck::{CheckOptions, check, forget_intact};
 use crate::check::rebuild;
 use crate::check::repair::{Repair, RepairReport, RepairSources, SearchedDirs, SourceRepo, Target};
 use crate::check::report::CheckReport;
@@ -97,14 +97,7 @@ impl RepairRun<'_> {
         }
         // Forget the noted damage that the repair has removed.
         if !self.options.dry_run {
-            let intact = |(kind, id): &(_, Id)| repo.object(*kind, id).is_ok();
-            repo.forget_damage(
-                &repo
-                    .noted_damage()
-                    .into_iter()
-                    .filter(intact)
-                    .collect::<Vec<_>>(),
-            );
+            forget_intact(&repo, &[]);
         }
         Ok((first.unwrap_or_default(), repair.into_report()))
     }
