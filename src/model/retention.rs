@@ -16,7 +16,7 @@ use super::commit::Timestamp;
 use super::id::Id;
 use calendar::EffectiveTime;
 
-pub use calendar::TimeDoubt;
+pub use calendar::{TimeDoubt, VersionTime};
 pub use rule::{BadRetention, CalendarPeriod, CalendarSpan, KeepCount, RetentionRule};
 
 /// The rules for a branch. A version is kept if one rule keeps it.
@@ -69,21 +69,21 @@ pub enum ForgetExcess {
     MoreThanHalf { forgotten: usize, total: usize },
 }
 
-/// A version whose time is believed.
-struct DatedVersion {
-    /// Position in the input.
-    index: usize,
-    time: EffectiveTime,
-}
-
-/// Adds the reasons of a rule. `dated` contains the versions whose times are believed, newest
-/// first.
-fn apply(rule: RetentionRule, dated: &[DatedVersion], verdicts: &mut [VersionVerdict]) {
-    let Some(newest) = dated.first() else { return };
+/// Calls `keep` for each version that a rule keeps. `dated` returns the versions whose times are
+/// believed, newest first, and is read only as far as the rule may keep a version.
+fn apply<V: Copy>(
+    rule: RetentionRule,
+    dated: impl Iterator<Item = (V, EffectiveTime)>,
+    keep: &mut impl FnMut(V, KeepReason),
+) {
+    let mut dated = dated.peekable();
+    let Some((_, newest)) = dated.peek() else {
+        return;
+    };
     let cutoff = match rule {
         RetentionRule::Newest { .. } => None,
         // A span that begins before the first possible date keeps all versions.
-        RetentionRule::Within { span, .. } => newest.time.minus(span),
+        RetentionRule::Within { span, .. } => newest.minus(span),
     };
     let mut left = match rule {
         RetentionRule::Newest { count, .. } => count,
@@ -93,13 +93,15 @@ fn apply(rule: RetentionRule, dated: &[DatedVersion], verdicts: &mut [VersionVer
     // more.
     let keeps_oldest = !matches!(rule, RetentionRule::Within { period: None, .. });
     let mut last_start = None;
-    for (i, version) in dated.iter().enumerate() {
-        if cutoff.is_some_and(|cutoff| version.time.instant <= cutoff) {
+    while left != KeepCount::AtMost(0)
+        && let Some((version, time)) = dated.next()
+    {
+        if cutoff.is_some_and(|cutoff| time.instant <= cutoff) {
             break;
         }
-        let start = rule.period().map(|period| version.time.start_of(period));
+        let start = rule.period().map(|period| time.start_of(period));
         let is_next = start.is_none() || start != last_start;
-        let is_oldest = keeps_oldest && i + 1 == dated.len();
+        let is_oldest = keeps_oldest && dated.peek().is_none();
         if (is_next || is_oldest) && left.take() {
             last_start = start;
             let reason = if is_next {
@@ -107,7 +109,7 @@ fn apply(rule: RetentionRule, dated: &[DatedVersion], verdicts: &mut [VersionVer
             } else {
                 KeepReason::Oldest(rule)
             };
-            verdicts[version.index].reasons.push(reason);
+            keep(version, reason);
         }
     }
 }
@@ -119,35 +121,49 @@ impl RetentionPolicy {
         self.rules.iter().all(RetentionRule::is_void)
     }
 
+    /// Calls `keep` for each version that a rule keeps, with the reason. `versions` returns those
+    /// of one branch along the first parents, newest first, without the versions that are forgotten
+    /// already. A version whose time is not believed is passed over.
+    pub fn keep<V: Copy, I: Iterator<Item = (V, VersionTime)>>(
+        &self,
+        versions: impl Fn() -> I,
+        mut keep: impl FnMut(V, KeepReason),
+    ) {
+        for rule in self.rules.iter().filter(|rule| !rule.is_void()) {
+            let dated = versions().filter_map(|(version, time)| Some((version, time.believed()?)));
+            apply(*rule, dated, &mut keep);
+        }
+    }
+
     /// Decides which versions are kept. `versions` are those of one branch along the first parents,
     /// oldest first, without the versions that are forgotten already.
     pub fn plan(&self, versions: &[BranchVersion], now: Timestamp) -> RetentionPlan {
-        let mut verdicts = Vec::with_capacity(versions.len());
-        let mut dated = Vec::with_capacity(versions.len());
         let is_void = self.is_void();
-        let times = calendar::effective_times(versions.iter().map(|version| version.time), now);
-        for (index, (version, time)) in versions.iter().zip(times).enumerate() {
+        let mut verdicts = Vec::with_capacity(versions.len());
+        let mut times: Vec<VersionTime> = Vec::with_capacity(versions.len());
+        for version in versions {
+            let time = VersionTime::after(times.last(), version.time, now);
             let mut reasons: Vec<_> = version
                 .protections
                 .iter()
                 .cloned()
                 .map(KeepReason::Protected)
                 .collect();
-            match time {
-                _ if is_void => reasons.push(KeepReason::NoRules),
-                Ok(time) => dated.push(DatedVersion { index, time }),
-                Err(doubt) => reasons.push(KeepReason::Doubtful(doubt)),
+            if is_void {
+                reasons.push(KeepReason::NoRules);
+            } else if let Some(doubt) = time.doubt() {
+                reasons.push(KeepReason::Doubtful(doubt));
             }
+            times.push(time);
             verdicts.push(VersionVerdict {
                 id: version.id,
                 reasons,
             });
         }
-        // The rules begin with the newest version.
-        dated.reverse();
-        for rule in self.rules.iter().filter(|rule| !rule.is_void()) {
-            apply(*rule, &dated, &mut verdicts);
-        }
+        self.keep(
+            || times.iter().copied().enumerate().rev(),
+            |index, reason| verdicts[index].reasons.push(reason),
+        );
         RetentionPlan { verdicts }
     }
 }

@@ -80,41 +80,58 @@ impl EffectiveTime {
     }
 }
 
-/// Returns the effective time of each version: min(now, max(its own time, time of its first
-/// parent)). `times` are those along the first parents, oldest first.
-///
-/// A time that needs a correction of more than a day is not believed, and does not change the times
-/// of later versions. Without this exception one version with a date in the future would move all
-/// later versions into one day, of which the rules keep one version; and if the clock of this
-/// machine were years behind, all versions would fall on one day.
-pub(super) fn effective_times(
-    times: impl Iterator<Item = Timestamp>,
-    now: Timestamp,
-) -> impl Iterator<Item = Result<EffectiveTime, TimeDoubt>> {
-    let now = instant_of(now);
-    let mut parent: Option<EffectiveTime> = None;
-    times.map(move |time| {
-        let own = instant_of(time);
-        if own.duration_since(now) > MAX_SKEW {
-            return Err(TimeDoubt::InFuture);
-        }
-        if parent.is_some_and(|parent| parent.instant.duration_since(own) > MAX_SKEW) {
-            return Err(TimeDoubt::BeforeParent);
+/// The time of a version, and the newest time that is believed up to this version.
+#[derive(Clone, Copy, Debug)]
+pub struct VersionTime {
+    own: Result<EffectiveTime, TimeDoubt>,
+    line: Option<EffectiveTime>,
+}
+
+impl VersionTime {
+    /// Returns the effective time of a version: min(now, max(its own time, time of its first
+    /// parent)). `parent` is the time of the first parent.
+    ///
+    /// A time that needs a correction of more than a day is not believed, and does not change the
+    /// times of later versions. Without this exception one version with a date in the future would
+    /// move all later versions into one day, of which the rules keep one version; and if the clock
+    /// of this machine were years behind, all versions would fall on one day.
+    pub fn after(parent: Option<&Self>, time: Timestamp, now: Timestamp) -> Self {
+        let (own, now) = (instant_of(time), instant_of(now));
+        let line = parent.and_then(|parent| parent.line);
+        let doubt = if own.duration_since(now) > MAX_SKEW {
+            Some(TimeDoubt::InFuture)
+        } else {
+            line.filter(|line| line.instant.duration_since(own) > MAX_SKEW)
+                .map(|_| TimeDoubt::BeforeParent)
+        };
+        if let Some(doubt) = doubt {
+            return Self {
+                own: Err(doubt),
+                line,
+            };
         }
         let offset = Offset::from_seconds(time.offset).unwrap_or(Offset::UTC);
-        let instant = parent
-            .map_or(own, |parent| own.max(parent.instant))
-            .min(now);
+        let instant = line.map_or(own, |line| own.max(line.instant)).min(now);
         let local = offset.to_datetime(instant);
-        let local = parent.map_or(local, |parent| local.max(parent.local));
         let effective = EffectiveTime {
             instant,
-            local,
+            local: line.map_or(local, |line| local.max(line.local)),
             offset,
         };
-        parent = Some(effective);
-        Ok(effective)
-    })
+        Self {
+            own: Ok(effective),
+            line: Some(effective),
+        }
+    }
+
+    /// Returns why the time is not believed, if it is not.
+    pub fn doubt(&self) -> Option<TimeDoubt> {
+        self.own.err()
+    }
+
+    pub(super) fn believed(&self) -> Option<EffectiveTime> {
+        self.own.ok()
+    }
 }
 
 /// Converts a time; one outside of the calendar (years -9999 to 9999) becomes its first or last

@@ -12,7 +12,7 @@ use super::target::Target;
 use crate::error::Result;
 use crate::model::commit::Timestamp;
 use crate::model::id::Id;
-use crate::model::retention::{BranchVersion, ForgetExcess, RetentionPolicy};
+use crate::model::retention::{ForgetExcess, KeepReason, RetentionPolicy, VersionTime};
 use crate::model::revision::RevisionQuery;
 use crate::model::wildcard;
 use crate::query::history::HistoryWalk;
@@ -50,18 +50,20 @@ pub(super) fn choose(
         .forgotten()
         .map(|verdict| verdict.id)
         .collect();
-    for line in &lines.lines {
-        // Versions that were already forgotten count in neither number.
-        let total = line
-            .versions
-            .iter()
-            .filter(|id| !trash.contains(id))
-            .count();
-        let count = line
-            .versions
-            .iter()
-            .filter(|id| forgotten.contains(id))
-            .count();
+    // The numbers of versions and of forgotten versions up to each version. Versions that were
+    // already forgotten count in neither.
+    let counts = lines.fold(|id, _, before: Option<&(usize, usize)>| {
+        let (total, count) = before.copied().unwrap_or_default();
+        Some((
+            total + usize::from(!trash.contains(id)),
+            count + usize::from(forgotten.contains(id)),
+        ))
+    });
+    for (number, line) in lines.lines.iter().enumerate() {
+        let tip = lines.line(number).next();
+        let (total, count) = tip
+            .and_then(|tip| counts.get(&tip).copied())
+            .unwrap_or_default();
         if let Some(excess) = ForgetExcess::of(count, total).filter(|_| count > 0) {
             choice.report.excess.push(BranchExcess {
                 branch: line.branch.to_string(),
@@ -199,12 +201,20 @@ fn line_policy(policies: &[BranchPolicy], line: &BranchLine) -> Option<LinePolic
 }
 
 /// The decisions of the branches about a version.
-#[derive(Default)]
 struct Votes {
     /// The reasons to keep the version.
-    kept: Vec<String>,
-    /// The reason of the entry if the version is forgotten.
-    why: String,
+    kept: Vec<KeepReason>,
+    /// The first branch that has the version and a policy gives the reason of the entry if the
+    /// version is forgotten.
+    branch: usize,
+}
+
+impl Votes {
+    fn keep(&mut self, reason: KeepReason) {
+        if !self.kept.contains(&reason) {
+            self.kept.push(reason);
+        }
+    }
 }
 
 /// Decides about the versions of all branches with a policy. A version of several branches is
@@ -235,64 +245,72 @@ fn by_policies(
         nanos: time.nanos,
         offset: target.context.now.offset().seconds(),
     };
-    let mut order: Vec<Id> = Vec::new();
-    let mut votes: HashMap<Id, Votes> = HashMap::new();
+    // The times of the versions that are not forgotten; other versions pass on that of their parent.
+    let times = lines.fold(|id, version, parent: Option<&VersionTime>| {
+        if trash.contains(id) {
+            parent.copied()
+        } else {
+            Some(VersionTime::after(parent, version.time, now))
+        }
+    });
     let chosen: Vec<Option<LinePolicy>> = lines
         .lines
         .iter()
         .map(|line| line_policy(policies, line))
         .collect();
+    // Most branches share most of their versions, so each step reads the new part of a branch only.
+    let (mut voted, mut without_rules, mut doubted) =
+        (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut order: Vec<Id> = Vec::new();
+    let mut votes: HashMap<Id, Votes> = HashMap::new();
     for (number, line) in chosen.iter().enumerate() {
-        let Some(LinePolicy { policy, why }) = line else {
+        let Some(LinePolicy { policy, .. }) = line else {
             continue;
         };
-        // The plan needs the oldest version first.
-        let ids: Vec<Id> = match lines.lines.get(number) {
-            Some(line) => line
-                .versions
-                .iter()
-                .rev()
-                .copied()
-                .filter(|id| !trash.contains(id))
-                .collect(),
-            None => continue,
-        };
-        let mut versions = Vec::with_capacity(ids.len());
-        for id in ids {
-            let time = lines.version(&target.repo, &id)?.time;
-            versions.push(BranchVersion {
-                id,
-                time,
-                protections: protections.reasons(&id),
-            });
-        }
-        for verdict in policy.plan(&versions, now).verdicts.into_iter().rev() {
-            // The first branch that has the version gives the reason of its entry.
-            let vote = votes.entry(verdict.id).or_insert_with(|| {
-                order.push(verdict.id);
-                Votes {
-                    why: why.clone(),
-                    ..Votes::default()
-                }
-            });
-            for reason in &verdict.reasons {
-                let reason = reason.to_string();
-                if !vote.kept.contains(&reason) {
-                    vote.kept.push(reason);
-                }
+        for id in lines.unseen(number, &mut voted) {
+            if !trash.contains(&id) {
+                order.push(id);
+                let kept = protections.reasons(&id);
+                let kept = kept.into_iter().map(KeepReason::Protected).collect();
+                let branch = number;
+                votes.insert(id, Votes { kept, branch });
             }
         }
+        let mut keep = |id: Id, reason| {
+            if let Some(vote) = votes.get_mut(&id) {
+                vote.keep(reason);
+            }
+        };
+        if policy.is_void() {
+            for id in lines.unseen(number, &mut without_rules) {
+                keep(id, KeepReason::NoRules);
+            }
+            continue;
+        }
+        for id in lines.unseen(number, &mut doubted) {
+            if let Some(doubt) = times.get(&id).and_then(VersionTime::doubt) {
+                keep(id, KeepReason::Doubtful(doubt));
+            }
+        }
+        let versions = || {
+            lines
+                .line(number)
+                .filter(|id| !trash.contains(id))
+                .filter_map(|id| Some((id, *times.get(&id)?)))
+        };
+        policy.keep(versions, keep);
     }
     // A branch without a policy keeps what it shares with others.
-    for (line, _) in lines
-        .lines
-        .iter()
-        .zip(&chosen)
-        .filter(|(_, policy)| policy.is_none())
-    {
-        for id in &line.versions {
-            if let Some(vote) = votes.get_mut(id) {
-                vote.kept.push(format!("also on branch {}", line.branch));
+    let mut free = HashSet::new();
+    for (number, line) in lines.lines.iter().enumerate() {
+        if chosen.get(number).is_some_and(Option::is_none) {
+            for id in lines.unseen(number, &mut free) {
+                if let Some(vote) = votes.get_mut(&id) {
+                    vote.keep(KeepReason::Protected(format!(
+                        "also on branch {}",
+                        line.branch
+                    )));
+                }
             }
         }
     }
@@ -301,12 +319,14 @@ fn by_policies(
         reasons: ByReason::new(),
     };
     for id in order {
-        let Some(Votes { kept, why }) = votes.remove(&id) else {
+        let Some(Votes { kept, branch }) = votes.remove(&id) else {
             continue;
         };
+        let line = chosen.get(branch).and_then(Option::as_ref);
+        let why = line.map_or("", |line| &line.why);
         let is_kept = !kept.is_empty();
         let reasons = if is_kept {
-            kept
+            kept.iter().map(ToString::to_string).collect()
         } else {
             vec![why.trim_start_matches("forget: ").to_owned()]
         };
@@ -315,7 +335,8 @@ fn by_policies(
             .verdicts
             .push(verdict(target, lines, &id, is_kept, reasons)?);
         if !is_kept {
-            choice.reasons.entry(why).or_default().push(id);
+            let entry = choice.reasons.entry(why.to_owned());
+            entry.or_default().push(id);
         }
     }
     Ok(choice)

@@ -2,7 +2,7 @@
 //!
 //! Branches share most of their history, so each version is read once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::Result;
 use crate::model::commit::Timestamp;
@@ -19,10 +19,10 @@ pub(super) struct LineVersion {
     first_parent: Option<Id>,
 }
 
-/// A branch with its versions, the newest first.
+/// A branch.
 pub(super) struct BranchLine {
     pub(super) branch: RefName,
-    pub(super) versions: Vec<Id>,
+    tip: Id,
 }
 
 /// All branches with their versions.
@@ -43,7 +43,6 @@ impl BranchLines {
         };
         let is_partial = Repo::partial(repo.path()).is_some();
         for tip in repo.refs().list(RefKind::Branch)? {
-            let (mut versions, mut next) = (Vec::new(), Some(tip.id));
             // Read the part of the line that no earlier branch has.
             for version in CommitReader::new(repo).first_parents(tip.id) {
                 // In a partial copy, older commits may be missing.
@@ -55,26 +54,56 @@ impl BranchLines {
                     break;
                 }
                 all.first.insert(id, all.lines.len());
-                versions.push(id);
-                next = commit.parents.first().copied();
                 let version = LineVersion {
                     time: commit.time,
                     ordinal: commit.ordinal,
-                    first_parent: next,
+                    first_parent: commit.parents.first().copied(),
                 };
                 all.versions.insert(id, version);
             }
-            // The rest of the line belongs to an earlier branch, too.
-            while let Some((id, version)) = next.and_then(|id| Some((id, all.versions.get(&id)?))) {
-                versions.push(id);
-                next = version.first_parent;
-            }
             all.lines.push(BranchLine {
                 branch: tip.name,
-                versions,
+                tip: tip.id,
             });
         }
         Ok(all)
+    }
+
+    /// Returns the versions of a branch, the newest first.
+    pub(super) fn line(&self, number: usize) -> impl Iterator<Item = Id> {
+        let known = |id: Id| self.versions.contains_key(&id).then_some(id);
+        let tip = self.lines.get(number).and_then(|line| known(line.tip));
+        std::iter::successors(tip, move |id| {
+            self.versions.get(id)?.first_parent.and_then(known)
+        })
+    }
+
+    /// Returns the versions of a branch that `seen` does not contain, the newest first, and adds
+    /// them. If `seen` contains a version, it must contain all versions before it.
+    pub(super) fn unseen(&self, number: usize, seen: &mut HashSet<Id>) -> Vec<Id> {
+        self.line(number)
+            .take_while(|id| seen.insert(*id))
+            .collect()
+    }
+
+    /// Computes a value for each version of all branches from the value of its first parent; `None`
+    /// is no value.
+    pub(super) fn fold<V>(
+        &self,
+        step: impl Fn(&Id, &LineVersion, Option<&V>) -> Option<V>,
+    ) -> HashMap<Id, V> {
+        let (mut values, mut seen) = (HashMap::new(), HashSet::new());
+        for number in 0..self.lines.len() {
+            for id in self.unseen(number, &mut seen).into_iter().rev() {
+                let version = self.versions.get(&id);
+                let value = version.and_then(|version| {
+                    let parent = version.first_parent.and_then(|id| values.get(&id));
+                    step(&id, version, parent)
+                });
+                values.extend(value.map(|value| (id, value)));
+            }
+        }
+        values
     }
 
     /// Returns a version, which is read if it is on no branch.

@@ -10,6 +10,8 @@ use std::time::Duration;
 use dvc::care::options::GcReport;
 use dvc::context::{CacheOptions, Context, Remote};
 use dvc::error::Kind;
+use dvc::format::lease::LeaseUse;
+use dvc::model::id::Id;
 use dvc::model::refname::RefName;
 use dvc::model::revision::RevisionQuery;
 use dvc::observe::{Observer, Silent};
@@ -17,6 +19,7 @@ use dvc::ops::fetch::{FetchOptions, fetch};
 use dvc::ops::forget::{ForgetOptions, ForgetTarget, forget};
 use dvc::ops::gc::{CollectOptions, collect_remote};
 use dvc::ops::push::{PushOptions, push};
+use dvc::repo::writer::RootCheck;
 use dvc::store::access::{Access, Wrap};
 use dvc::store::faulty::{Fault, Faults, FaultyStore};
 use dvc::store::local::LocalStore;
@@ -58,6 +61,8 @@ fn remote(dir: &Path, faults: &Arc<Faults>, modest: bool) -> Remote {
 struct Stage {
     dir: tempfile::TempDir,
     modest: bool,
+    /// The version that the remote has forgotten.
+    gone: Id,
     /// The versions that the remote keeps.
     kept: Vec<KnownVersion>,
 }
@@ -68,6 +73,7 @@ impl Stage {
         let mut stage = Self {
             dir,
             modest,
+            gone: Id([0; 32]),
             kept: Vec::new(),
         };
         fs::create_dir(stage.dir.path().join("w")).unwrap();
@@ -82,7 +88,7 @@ impl Stage {
         };
         put("a", 1);
         put("back", 2);
-        commit_all(&here, "main", &[]);
+        stage.gone = commit_all(&here, "main", &[]).id;
         stage.push(&Silent).unwrap();
         fs::remove_file(here.worktree.join("back")).unwrap();
         put("b", 3);
@@ -114,6 +120,7 @@ impl Stage {
         Self {
             dir,
             modest: self.modest,
+            gone: self.gone,
             kept: self.kept.clone(),
         }
     }
@@ -148,6 +155,10 @@ impl Stage {
     }
 
     fn gc(&self, faults: &Arc<Faults>, observer: &dyn Observer) -> dvc::error::Result<GcReport> {
+        self.gc_of(&self.remote(faults), observer)
+    }
+
+    fn gc_of(&self, remote: &Remote, observer: &dyn Observer) -> dvc::error::Result<GcReport> {
         let options = CollectOptions {
             at_once: BTreeSet::new(),
             grace: Duration::ZERO,
@@ -163,7 +174,7 @@ impl Stage {
         let settle = Some(Duration::ZERO);
         collect_remote(
             &self.here(),
-            &self.remote(faults),
+            remote,
             &self.dir.path().join("run"),
             &options,
             settle,
@@ -182,6 +193,53 @@ impl Stage {
         let there = self.dir.path().join("there");
         let context = context(there, self.dir.path().join("w"));
         assert_sound(&context, &self.kept, case);
+    }
+}
+
+/// The lock of a lease is on the machine of the remote, so a collector elsewhere cannot try it.
+#[test]
+fn a_locked_lease_stays_on_a_remote() {
+    let stage = Stage::new(false);
+    let there = context(stage.dir.path().join("there"), stage.dir.path().join("w"));
+    let repo = there.repo().unwrap();
+    let now = dvc::sys::clock::now().secs;
+    let lease = repo
+        .ensure_local()
+        .unwrap()
+        .lock_lease("db1", LeaseUse::Mount, &[stage.gone], now)
+        .unwrap();
+    let is_whole = || {
+        RootCheck::since(None)
+            .ensure_whole(&there.repo().unwrap(), &[stage.gone])
+            .is_ok()
+    };
+    stage.gc(&Faults::none(), &Silent).unwrap();
+    assert!(is_whole());
+    assert_eq!(repo.leases(now, false).unwrap().live.len(), 1);
+    drop(lease);
+    stage.gc(&Faults::none(), &Silent).unwrap();
+    assert!(!is_whole());
+    stage.assert_kept("after the lease");
+}
+
+/// Worktrees, overlays and the trash of a repository on a file server cannot be seen from elsewhere.
+#[test]
+fn a_repository_in_use_on_a_file_server_is_not_collected_from_elsewhere() {
+    for dir in ["worktrees", "overlays", "trash-local"] {
+        let stage = Stage::new(false);
+        let mut remote = stage.remote(&Faults::none());
+        remote.location = Location::parse("webdav://127.0.0.1:9/p", Path::new("/"))
+            .unwrap()
+            .location;
+        let used = stage.dir.path().join("there").join(dir);
+        fs::create_dir_all(used.join("one")).unwrap();
+        fs::write(used.join("one/state"), b"{}").unwrap();
+        let e = stage.gc_of(&remote, &Silent).unwrap_err();
+        assert_eq!(e.kind(), Kind::Busy, "{dir}: {e}");
+        assert!(e.to_string().contains(dir), "{e}");
+        fs::remove_dir_all(used).unwrap();
+        assert!(stage.gc_of(&remote, &Silent).unwrap().deleted_packs > 0);
+        stage.assert_kept(dir);
     }
 }
 
