@@ -193,9 +193,9 @@ pub enum HookError {
 /// Describes the outcome of the command whose hook failed.
 fn outcome(event: &str) -> &'static str {
     match event {
-        "pre-commit" => ", nothing was committed",
+        "pre-commit" => "; nothing was committed",
         "post-commit" => "; the version exists",
-        "pre-push" => ", nothing was pushed",
+        "pre-push" => "; nothing was pushed",
         "post-push" => "; the push is complete",
         _ => "",
     }

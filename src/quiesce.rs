@@ -41,7 +41,7 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Quiesce {
     /// The profiles, in the order in which they start.
     pub profiles: Vec<QuiesceProfile>,
-    /// The time after which the watchdog releases the writers in any case.
+    /// The time after which the watchdog releases the writers, even if the commit still runs.
     pub limit: Duration,
     /// This program, with the arguments that run [`watchdog::run`].
     pub watchdog: Vec<OsString>,
@@ -322,7 +322,7 @@ impl RunningWatchdog {
         }
     }
 
-    /// Releases the writers. An error means that they were not quiesced all the time, or that a
+    /// Releases the writers. An error means that they were not quiesced the whole time, or that a
     /// step cannot be undone.
     fn release(mut self, limit: Duration) -> Result<(), QuiesceError> {
         let requested = self

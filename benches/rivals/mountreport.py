@@ -66,9 +66,9 @@ class Bars:
         if value is None:
             verdict = "not measured"
         elif margin >= 1:
-            verdict, self.met = f"met, {margin:.2f} of the bar", self.met + 1
+            verdict, self.met = f"met, {margin:.2f}", self.met + 1
         else:
-            verdict, self.missed = f"**missed**, {margin:.2f} of the bar", self.missed + 1
+            verdict, self.missed = f"**missed**, {margin:.2f}", self.missed + 1
         self.rows.append((what, bar, show(value, unit), verdict))
 
     def most(self, what, value, limit, unit, word="at most"):
@@ -85,7 +85,7 @@ class Bars:
     def names(self, group, name):
         low, high = (2 * p for p in PROTOTYPE)
         value = self.f.ratio(group, name)
-        bar = f"at least {low:.1f} to {high:.1f} of native (twice the prototype)"
+        bar = f"{low:.1f} to {high:.1f} of native or better (twice the prototype)"
         if value is not None and low <= value < high:
             self.rows.append((name, bar, show(value, "x"), "within the range"))
         else:
@@ -160,6 +160,7 @@ def lines(figures, small):
            f"Figures are medians of {'-'.join(str(r) for r in dict.fromkeys((runs[0], runs[-1])))} runs, with the smallest and the largest value in brackets. Runs alternate between a native "
            "directory on the same disk and the mount.", "",
            "- The ratio is the speed of the mount divided by that of the native directory.",
+           "- The number after *met* or *missed* shows how many times better than its bar a figure is. Below 1, it is worse.",
            "- Other tools were run once.",
            "- *Cold* means an empty page cache and, without hydration, a new mount process.",
            "- The server `s3` is moto, which reads the complete object for each requested range. The server `webdav` is that of rclone.",

@@ -245,8 +245,8 @@ impl<R: ArchiveInput> TarReader<R> {
             input: &mut self.input,
             bytes: 0,
         };
-        // A new `Archive` for each header, and `raw`, so that the crate interprets no extension
-        // header.
+        // Use a new `Archive` for each header, and `raw`, so that the crate does not interpret
+        // extension headers.
         let mut archive = Archive::new(&mut counted);
         let next = archive
             .entries()
@@ -259,8 +259,8 @@ impl<R: ArchiveInput> TarReader<R> {
             // complete block.
             Ok(None) if bytes < writer::BLOCK => Err(self.damaged("truncated")),
             Ok(header) => Ok(header),
-            // An error of the crate means a malformed header, unless the source failed, whose error
-            // may carry its own kind.
+            // An error of the crate means that the header is malformed, unless the source failed.
+            // An error of the source may have a kind of its own.
             Err(e) if e.kind() == io::ErrorKind::Other && Kind::of_io(&e) == Kind::Internal => {
                 Err(self.damaged(e.to_string()))
             }
@@ -617,7 +617,8 @@ fn meta_of<'g>(
     let mode = field(header.mode().map(u64::from), &old.mode, "mode")?;
     let mut xattrs: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     for (attribute, record) in [acl::ACCESS, acl::DEFAULT] {
-        // Only the member's own records: a global record would give all files the same ACL.
+        // Use only the member's own records, because a global record would give all files the same
+        // ACL.
         if let Some(text) = own.get(record).filter(|t| !t.is_empty()) {
             let value = acl::of_text(text).ok_or_else(|| ArchiveError::Refused {
                 entry: name.to_owned(),

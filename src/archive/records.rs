@@ -75,7 +75,7 @@ pub fn time_of(text: &[u8]) -> Option<Time> {
         .strip_prefix(b"-")
         .map_or((false, text), |rest| (true, rest));
     let point = text.iter().position(|b| *b == b'.').unwrap_or(text.len());
-    // Not negative, so its negation cannot overflow.
+    // The number is not negative, so its negation cannot overflow.
     let whole = i64::try_from(number(&text[..point])?).ok()?;
     let fraction = text.get(point + 1..).unwrap_or_default();
     if !fraction.iter().all(u8::is_ascii_digit) {

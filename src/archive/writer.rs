@@ -144,7 +144,7 @@ fn extension(name: &[u8], len: u64) -> Header {
         .next()
         .unwrap_or_default();
     set_name(&mut header, &[b"PaxHeaders/", base].concat());
-    // Constant values, because equal members must encode to equal bytes.
+    // Use constant values, because equal members must encode to equal bytes.
     header.set_mode(0o644);
     header.set_uid(0);
     header.set_gid(0);

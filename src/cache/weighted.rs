@@ -39,7 +39,7 @@ impl<K: Hash + Eq, V> WeightedLru<K, V> {
     /// Stores a value, and drops the least recently used ones until the limit is met. A value for
     /// which `in_use` returns true stays, because dropping it here would not free its memory.
     pub fn put(&mut self, key: K, value: V, weight: usize, in_use: impl Fn(&V) -> bool) {
-        // Otherwise the weight of a replaced value would count for ever.
+        // Otherwise the weight of a replaced value would count forever.
         self.remove(&key);
         self.weight += weight;
         self.values.insert(key, Weighted { value, weight });

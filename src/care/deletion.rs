@@ -74,8 +74,8 @@ impl Deletion<'_> {
             report.deleted_bytes = due.iter().map(|pack| bytes(state, pack)).sum();
             return Ok(());
         }
-        // Rows of packs that an earlier run has deleted come back if another process merged the
-        // segments meanwhile.
+        // Rows of packs that an earlier run deleted come back if another process merged the
+        // segments during that run.
         let due_names: HashSet<PackName> = due.iter().map(|pack| pack.0).collect();
         let is_gone = |name: &PackName| {
             state.is_dead(name) && (due_names.contains(name) || !there.contains(name))

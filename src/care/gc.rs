@@ -78,7 +78,7 @@ impl Failure for GcError {
             Self::TooMuch { .. } => {
                 "run `dvc gc -n` to see what would be deleted, then `dvc gc -y`".to_owned()
             }
-            Self::Raced => "run the command again when the other garbage collection has ended".to_owned(),
+            Self::Raced => "run the command again when the other garbage collection has finished".to_owned(),
         })
     }
 }
@@ -213,7 +213,7 @@ impl Gc<'_> {
         if self.options.dry_run {
             return Ok(false);
         }
-        // Dead packs, which the tally leaves out, are no data.
+        // The tally leaves out dead packs, which do not count as data.
         let all: u64 = tally.packs.iter().map(|pack| pack.file_bytes).sum();
         if self.options.is_cautious && plan.freed_bytes > all / 2 {
             return Err(GcError::TooMuch {
@@ -460,7 +460,7 @@ impl Gc<'_> {
             true => catalogue.unused_packs(&unneeded, self.options.time.secs)?,
             false => catalogue.see_unused_packs(&unneeded, self.options.time.secs)?,
         };
-        // A gc in a container may have no record, so the age of a pack at the remote counts too.
+        // A gc in a container may have no record, so the age of a pack on the remote counts too.
         if self.repo.remote_store().is_some() {
             let grace = self.options.grace;
             let until = self
@@ -626,7 +626,7 @@ impl Gc<'_> {
         let trash = self.trash.read()?;
         self.repo.refresh_index()?;
         now.leave_out_collected(self.repo, before, &trash)?;
-        // A writer that found a version without data may have entered it in the trash again.
+        // A writer that found a version without data may have added it to the trash log again.
         let gone = self.versions_gone(before, &trash, &now)?;
         self.gone.extend(gone);
         let is_forgotten = |id: &Id| self.is_forgotten(&trash, &now.tips, id);

@@ -46,7 +46,7 @@ pub(super) struct Marked {
     pub(super) held: PrefixSets,
     /// Versions whose trees are needed.
     pub(super) whole_versions: u64,
-    /// Versions of which only the commit object is needed.
+    /// Versions for which only the commit object is needed.
     pub(super) forgotten_versions: u64,
     /// Roots without a log that lack objects. This is not damage, because another gc may have
     /// collected the objects before the root was written.

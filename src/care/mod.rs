@@ -3,7 +3,7 @@
 //! `gc` runs the protocol; `mark` and `tally` find the needed objects, `plan` decides, `repack`
 //! copies, `twins` reads the copies that stay, `fresh` finds versions that became visible in the
 //! meantime, `segments` cleans the index, `deletion` deletes, and `leftovers` removes files of
-//! interrupted processes. `ahead` and `reflogs` save requests at a remote. `usage` measures which
+//! interrupted processes. `ahead` and `reflogs` save requests on a remote. `usage` measures which
 //! versions need how much data.
 
 mod ahead;

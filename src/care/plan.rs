@@ -366,8 +366,8 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32, limits: &PlanLimits) ->
                 needed_bytes += u64::from(*len);
             }
         }
-        // Keeping a base that no version needs for a single delta saves nothing, because the object
-        // of the delta in full takes about the same space.
+        // Keeping a base that no version needs for a single delta saves nothing, because storing
+        // the delta's object in full takes about the same space.
         let deltas = tally.deltas_of(place);
         let is_base = deltas > 1 || deltas == 1 && !needed.is_empty();
         if needed.is_empty() && !is_base {

@@ -119,8 +119,9 @@ impl RefLogs {
         logs
     }
 
-    /// Appends an entry that repeats the value to every log, so that the next append of a writer
-    /// that read the gc log before the plan loses the race. `check` is called before each append.
+    /// Appends an entry that repeats the value to every log. A writer that read the gc log before
+    /// the plan then loses the race when it appends its entry. `check` is called before each
+    /// append.
     pub(super) fn fence(
         &self,
         repo: &Repo,

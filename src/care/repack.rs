@@ -275,8 +275,8 @@ impl Repacker<'_> {
         })
     }
 
-    /// Handles deltas in packs that stay whose bases move or are dropped: writes a row with the new
-    /// location of the base, or stores the object in full.
+    /// Handles deltas whose bases move or are dropped, in packs that stay: writes a row with the
+    /// new location of the base, or stores the object in full.
     fn deltas_of_moved_bases(&mut self) -> Result<()> {
         let has_bases = |n: &u32| {
             self.tally

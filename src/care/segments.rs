@@ -23,8 +23,8 @@ pub(super) struct SegmentsMerged {
     pub(super) removal: Removal,
 }
 
-/// Writes segments that replace those with rows of packs that are gone, and merges small ones; then
-/// deletes all segments that others replace.
+/// Replaces segments that have rows of deleted packs, and merges small segments; then deletes all
+/// segments that others replace.
 pub(super) fn merge(
     repo: &Repo,
     state: &GcState,

@@ -139,7 +139,7 @@ impl<'m> Tally<'m> {
         Ok(chosen.is_none_or(|chosen| *chosen == place))
     }
 
-    /// Returns whether a version needs an object of which the copy at another place was chosen.
+    /// Returns whether a version needs an object of which a copy in a different place was chosen.
     pub(super) fn is_chosen_elsewhere(&self, kind: PackKind, id: &Id, place: FramePlace) -> bool {
         self.chosen
             .get(&(kind.number(), half(id)))
@@ -247,7 +247,7 @@ impl<'m> Tally<'m> {
                 pack.object_bytes += u64::from(row.place.len);
             }
             let base = row.base.as_ref().map(|base| self.place(kind, base));
-            // A delta whose base does not count is no copy.
+            // A delta whose base does not count is not a copy.
             if row.place.codec == CODEC_DELTA && !matches!(base, Some(Some(_))) {
                 continue;
             }
@@ -292,8 +292,8 @@ impl<'m> Tally<'m> {
         self.bases.extend(copy.base);
     }
 
-    /// Chooses one copy of each object that has several: the one in the pack of which most is
-    /// needed anyway, so that other packs become empty.
+    /// Chooses one copy of each object that has several: the one in the pack with the largest
+    /// needed part, so that other packs become empty.
     fn choose(&mut self, kind: PackKind, several: &[Copy]) {
         let needed: Vec<u64> = self.packs.iter().map(|pack| pack.needed_bytes).collect();
         for copies in several.chunk_by(|a, b| a.half == b.half) {

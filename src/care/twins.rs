@@ -124,8 +124,8 @@ impl<'t> Twins<'t> {
         }
     }
 
-    /// Extends the packs that leave a plan by those whose objects would then rely on a copy that
-    /// cannot be read.
+    /// Adds packs to `spared`, the packs that leave a plan. A pack is added if its objects would
+    /// otherwise rely on a copy that cannot be read.
     pub(super) fn spare_unsound(
         &self,
         planned: &HashSet<PackName>,

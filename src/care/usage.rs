@@ -277,8 +277,8 @@ fn count(
             group.bytes += bytes;
             rest -= bytes;
         }
-        // Rounding leaves some bytes of a pack that is needed completely, which do not count as
-        // unused.
+        // Because of rounding, some bytes of a completely needed pack are left over. They do not
+        // count as unused.
         if needed == share.object_bytes {
             usage.live.bytes += rest;
         } else {

@@ -31,7 +31,7 @@ impl VisitedSet {
         let (head, _) = id.0.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         // 0 marks an empty slot.
         let key = u128::from_be_bytes(*head).max(1);
-        // The last bytes of the id choose the slot, the first ones are compared.
+        // The last bytes of the id choose the slot, and the first ones are compared.
         let spread =
             id.0.last_chunk::<8>()
                 .map_or(0, |tail| u64::from_be_bytes(*tail));

@@ -132,7 +132,7 @@ impl DataCheck<'_> {
             first.extend(checks.iter().filter(|c| !c.ok).map(|c| c.pack));
             first.extend(self.repo.noted_packs().unwrap_or_default());
         }
-        // Packs without a length do not exist, so they cannot be read.
+        // Skip missing packs, which have no length.
         let (mut chosen, mut rest): (Vec<PackInfo>, Vec<PackInfo>) = packs
             .iter()
             .filter(|p| p.bytes.is_some())
@@ -341,7 +341,7 @@ impl DataCheck<'_> {
                 .peekable();
             while rows.peek().is_some() {
                 let mut batch: Vec<IndexRow> = rows.by_ref().take(BATCH).collect();
-                // In the order of the packs, so that each frame is decompressed once.
+                // Read in the order of the packs, so that each frame is decompressed once.
                 batch.sort_unstable_by_key(|r| (r.place.pack, r.place.offset, r.place.within));
                 for row in batch {
                     if self.observer.cancelled() {

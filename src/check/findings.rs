@@ -38,7 +38,7 @@ pub(super) struct Found {
     /// The damaged packs.
     pub(super) packs: Vec<DamagedPack>,
     lost_ids: HashSet<u64>,
-    /// Objects that a lazy clone does not have, because they are at its remote.
+    /// Objects that a lazy clone does not have, because they are on its remote.
     remote: HashSet<u64>,
     /// Packs to read as a whole, with their damage if it is already known.
     suspects: BTreeMap<PackName, Option<String>>,
@@ -119,18 +119,18 @@ impl<'a> Findings<'a> {
         self.lock().lost_ids.contains(&id.prefix())
     }
 
-    /// Records an object that a lazy clone does not have, but that its remote has, or may have if
-    /// it does not respond.
+    /// Records an object that a lazy clone lacks. The remote has the object, or may have it if the
+    /// remote does not respond.
     pub(super) fn add_remote(&self, id: &Id) {
         self.lock().remote.insert(id.prefix());
     }
 
-    /// Returns whether an object was recorded as only at the remote.
+    /// Returns whether an object was recorded as only on the remote.
     pub(super) fn is_remote(&self, id: &Id) -> bool {
         self.lock().remote.contains(&id.prefix())
     }
 
-    /// Returns the number of objects that were recorded as only at the remote.
+    /// Returns the number of objects that were recorded as only on the remote.
     pub(super) fn count_remote(&self) -> usize {
         self.lock().remote.len()
     }

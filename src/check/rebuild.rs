@@ -113,7 +113,7 @@ pub fn finish(repo: &Repo, rebuilt: Rebuilt, observer: &dyn Observer) -> Result<
     let catalogue = repo.catalogue()?;
     // Read the records before the reset, which removes them.
     let checks = catalogue.pack_checks().unwrap_or_default();
-    // A lazy clone cannot read the versions that are only at its remote, so its rows for them are
+    // A lazy clone cannot read the versions that are only on its remote, so its rows for them are
     // kept.
     let kept_commits = if repo.is_lazy() {
         known_commits(repo)
@@ -341,7 +341,7 @@ impl Rebuilder<'_> {
         }
         if lost > 0 {
             let message = format!(
-                "pack `{}`: did not index {}",
+                "pack `{}`: skipped {}",
                 layout::pack(name),
                 count(lost as u64, "damaged object")
             );

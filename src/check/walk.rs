@@ -140,8 +140,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Returns the number of objects that are not local and of which it is unknown whether the
-    /// remote has them.
+    /// Returns the number of objects that are not local and that the remote may or may not have.
     pub(super) fn unknown(&self) -> u64 {
         match &self.remote {
             Remote::Unavailable(_) => self.findings.count_remote() as u64,
@@ -162,7 +161,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns whether an object of a lazy clone is only at the remote. If the remote does not
+    /// Returns whether an object of a lazy clone is only on the remote. If the remote does not
     /// respond, it is assumed to have the object.
     fn is_remote(&self, kind: ObjectKind, id: &Id) -> bool {
         let there = match &self.remote {
@@ -192,7 +191,7 @@ impl<'a> Walk<'a> {
             (0, _) | (_, Remote::None) => {}
             (n, Remote::Available(source)) => {
                 self.findings.note(format!(
-                    "objects that are only at the remote `{}`: {n}",
+                    "objects that are only on the remote `{}`: {n}",
                     source.store().place()
                 ));
             }
@@ -304,7 +303,7 @@ impl<'a> Walk<'a> {
     }
 
     fn stopped(&self) -> bool {
-        // An error that is no damage, such as a lost connection, ends the work of all threads.
+        // An error that is not damage, such as a lost connection, ends the work of all threads.
         self.observer.cancelled() || self.failed.lock().is_some()
     }
 
@@ -359,7 +358,7 @@ impl<'a> Walk<'a> {
                 if let Some(links) = &info.links {
                     self.content(scope, &id, b"", links, None);
                 }
-                // In a lazy clone, the table of hard links may be at the remote.
+                // In a lazy clone, the table of hard links may be on the remote.
                 if matches!(self.remote, Remote::None)
                     && self.repo.links(info).is_err_and(|e| is_damage(&e))
                     && !self.findings.is_lost(&id)

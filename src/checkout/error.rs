@@ -26,7 +26,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// The requested range is outside of the file.
-    #[error("cannot read from byte {from} on: the file has only {}", count(*size, "byte"))]
+    #[error("cannot read from byte {from}: the file has only {}", count(*size, "byte"))]
     Range {
         /// Start of the range in bytes.
         from: u64,
@@ -60,7 +60,7 @@ impl Failure for ReadError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::NotEmpty { .. } => Some("specify a new or an empty directory".to_owned()),
+            Self::NotEmpty { .. } => Some("specify a new or empty directory".to_owned()),
             Self::Journal { .. } => Some("run `dvc checkout -f` to start over".to_owned()),
             _ => None,
         }

@@ -107,7 +107,7 @@ impl Failure for InUse {
     }
 }
 
-/// Returns a phrase that says which process uses which file.
+/// Returns a phrase that names the processes and the files that they use.
 pub fn describe(users: &[User]) -> String {
     let Some(first) = users.first() else {
         return "no process uses it".to_owned();

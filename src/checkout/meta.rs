@@ -212,7 +212,7 @@ impl Spot<'_> {
         }
         let mut mode = meta.mode;
         // If the owner was not restored, setuid and setgid would let everybody who runs the file
-        // act as the wrong owner. On a directory they grant no rights.
+        // act as the wrong owner. On a directory these bits grant no privileges.
         if mode & 0o6000 != 0 && !lost.is_empty() && !self.is_dir() {
             mode &= !0o6000;
             let why = format!(
@@ -228,7 +228,7 @@ impl Spot<'_> {
         if !(known.fresh && meta.xattrs.is_empty()) && self.settle_xattrs(meta, known, &mut lost) {
             mode_now = None;
         }
-        // After the owner and the ACL, because both can change the mode.
+        // Set the mode after the owner and the ACL, because both can change the mode.
         if !link && mode_now != Some(mode) {
             self.settle_mode(mode, &mut lost);
         }

@@ -130,8 +130,8 @@ mod tests {
             assert_eq!(read(&packed.repeat(2)).unwrap(), text.repeat(2));
             let cut = read(&packed[..packed.len() - 1]).unwrap_err();
             assert_eq!(cut.kind(), io::ErrorKind::UnexpectedEof, "{cut}");
-            // A byte of the data, and bytes at the end: of both fields of gzip's trailer (checksum
-            // and length), or of zstd's checksum, which has four bytes.
+            // Corrupt one byte in the middle and two near the end: in gzip, these two are in the
+            // checksum and in the length; in zstd, in the last block and in the checksum.
             for at in [packed.len() / 2, packed.len() - 6, packed.len() - 2] {
                 let mut changed = packed.clone();
                 changed[at] ^= 0x10;

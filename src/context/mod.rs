@@ -20,7 +20,7 @@ pub struct Context {
     pub repository: PathBuf,
     /// The top of the worktree, as a canonical path. The repository may have no state for it.
     pub worktree: PathBuf,
-    /// The author of versions and of moves of refs, `Name <mail>`.
+    /// The author of versions and of moves of refs, `Name <email>`.
     pub author: String,
     /// The name of this machine.
     pub host: String,

@@ -132,7 +132,7 @@ impl<'a> RemoteAccess<'a> {
         if known || self.remote.location.as_directory().is_some() {
             return Ok(());
         }
-        // The probe must test the store itself, without an intent lock from an earlier result.
+        // Probe the store itself, without the intent lock that an earlier probe may have enabled.
         let access = Access {
             guarded: false,
             ..self.remote.access.clone()
@@ -170,17 +170,24 @@ impl<'a> RemoteAccess<'a> {
         for ((kind, name), entry) in tips.iter() {
             let key = seen_key(*kind, name.as_str());
             there.insert(key.clone());
-            // An equal number with another update id shows that the log was rewritten.
+            // The same sequence number with a different update id shows that the log was rewritten.
             if let Some((seq, update)) = self.state.seen.get(&key)
                 && (entry.seq < *seq
                     || entry.seq == *seq && entry.update != *update && !holds(entry, update))
             {
                 went_back = true;
+                let change = if entry.seq == *seq {
+                    format!("update {seq} is not the one that was seen earlier")
+                } else {
+                    format!(
+                        "update {seq} was seen earlier, but the newest one is now {}",
+                        entry.seq
+                    )
+                };
                 let message = format!(
-                    "{} `{name}` of {} was at update {seq} and is at {} now: the remote was restored to an older state, or its log was changed",
+                    "{} `{name}` of {}: {change}; the remote was restored to an older state, or its log was changed",
                     kind.name(),
-                    self.remote.name,
-                    entry.seq
+                    self.remote.name
                 );
                 observer.notice(Notice {
                     level: NoticeLevel::Incomplete,
@@ -197,7 +204,7 @@ impl<'a> RemoteAccess<'a> {
             if *seq > 0 && !there.contains(key) && !is_damaged(key) {
                 went_back = true;
                 let message = format!(
-                    "the log of `{key}` of {} is missing: the remote was restored to an older state",
+                    "the log of `{key}` is missing from {}: the remote was restored to an older state",
                     self.remote.name
                 );
                 observer.notice(Notice {

@@ -385,7 +385,7 @@ impl DockerEngine {
         while let Some(cause) = next {
             last = cause.to_string();
             let socket = || self.socket.clone();
-            // After the connection was made, an error of such a kind says nothing about the socket.
+            // Once the connection has been established, such an error is not about the socket.
             match cause
                 .downcast_ref::<io::Error>()
                 .filter(|_| e.is_connect())

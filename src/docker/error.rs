@@ -85,7 +85,7 @@ impl Failure for EngineError {
         match self {
             Self::Host { .. } => Some("use the form `unix:///path/of/the/socket`".to_owned()),
             Self::Missing { .. } | Self::NotListening { .. } => Some(
-                "start the Docker engine, or set `DOCKER_HOST=unix:///...` to another socket"
+                "start the Docker engine, or set `DOCKER_HOST` to another socket: `unix:///...`"
                     .to_owned(),
             ),
             Self::Denied { .. } => {

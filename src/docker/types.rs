@@ -1,4 +1,4 @@
-//! The requests and responses of the engine, with only the fields that dvc uses.
+//! Request and response types of the Docker Engine API, with only the fields that dvc uses.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -106,8 +106,8 @@ impl PackHeader {
         h[..7].copy_from_slice(MAGIC);
         h[7] = 1;
         h[8] = self.kind.number();
-        // The flags (byte 9) and the length of the sealed key (10 and 11) stay zero, because
-        // encryption is only reserved.
+        // The flags (byte 9) and the length of the sealed key (10 and 11) are reserved for
+        // encryption and stay zero.
         h[12..].copy_from_slice(&self.salt);
         h
     }

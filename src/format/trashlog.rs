@@ -58,8 +58,8 @@ impl TrashEntry {
     }
 
     fn broken_rule(&self) -> Option<&'static str> {
-        // Strictly ascending, because an id may occur only once and `binary_search` below needs the
-        // order.
+        // The ids must be strictly ascending, because an id may occur only once and `binary_search`
+        // below needs the order.
         let is_ascending = |ids: &[Id]| ids.is_sorted_by(|a, b| a < b);
         if self.kind != TRASH_KIND {
             Some("kind is not `trash`")

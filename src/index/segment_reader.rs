@@ -190,8 +190,8 @@ impl SegmentReader {
         Ok(filter::may_contain(block, id))
     }
 
-    /// Returns a copy of an object: a full copy if the segment contains one, otherwise a delta.
-    /// `None` if it contains neither.
+    /// Returns the row of one copy of an object: a full copy if the segment has one, otherwise a
+    /// delta. Returns `None` if the segment has neither.
     pub fn lookup(&self, id: &Id) -> Result<Option<IndexRow>, IndexError> {
         let mut found = None;
         self.visit(id, |row| {

@@ -156,8 +156,8 @@ pub fn write_segment(
     packs: &[PackEntry],
     replaces: &[SegmentName],
 ) -> Result<WrittenSegment, IndexError> {
-    // Only packs that a row refers to, because readers take the table as the list of packs of the
-    // segment.
+    // List only packs that a row refers to, because readers take the table as the list of packs of
+    // the segment.
     let mut named: Vec<PackName> = rows
         .iter()
         .flat_map(|r| [Some(r.place.pack), r.base.map(|b| b.pack)])

@@ -192,7 +192,8 @@ fn damage_of_any_byte_is_an_error_or_a_miss() {
             "cut to {len}"
         );
     }
-    // The file twice: the footer at its end is valid, but the sections do not fill the file.
+    // The file is repeated, so the footer at its end is valid, but the sections do not fill the
+    // file.
     assert!(verify(&[&good, good.as_slice()].concat()).is_err());
 }
 

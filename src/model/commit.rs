@@ -34,7 +34,7 @@ pub struct Commit {
     pub parents: Vec<Id>,
     /// Number of the commit on its branch, counted along first parents from 1.
     pub ordinal: u64,
-    /// `Name <mail>`.
+    /// `Name <email>`.
     pub author: String,
     /// Name of the machine that created the commit.
     pub host: String,

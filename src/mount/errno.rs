@@ -63,7 +63,7 @@ impl Errno {
             Kind::Usage | Kind::Rejected => Self::INVAL,
             Kind::NoSpace => Self::NOSPC,
             Kind::Busy => Self(Raw::BUSY.raw_os_error()),
-            // Not `ENOENT`, because the version does contain the data.
+            // Do not return `ENOENT`, because the version does contain the data.
             Kind::Incomplete
             | Kind::Integrity
             | Kind::Unreachable

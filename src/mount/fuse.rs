@@ -54,8 +54,8 @@ struct FuseServer {
     skips_opendir: bool,
 }
 
-/// Limits the number of request threads that wait for the disk, so that the other threads can
-/// answer requests that do not need it.
+/// Limits the number of request threads that wait for the disk. The other threads can then answer
+/// requests that do not need the disk.
 #[derive(Default)]
 struct SyncSlots {
     now: AtomicUsize,

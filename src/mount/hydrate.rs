@@ -135,9 +135,10 @@ impl Hydrator {
             };
             let told = match self.hydrate_file(view, ino) {
                 Ok(true) => None,
-                Ok(false) => {
-                    Some("the hydration limit is reached; the other files are fetched when they are read".to_owned())
-                }
+                Ok(false) => Some(
+                    "hydration limit reached; the remaining files are fetched when they are read"
+                        .to_owned(),
+                ),
                 Err(e) => Some(format!("cannot hydrate {}: {e:?}", view.shown_path(ino))),
             };
             if let Some(told) = told {

@@ -254,8 +254,7 @@ impl LowerLayer {
         }
     }
 
-    /// Returns whether the start of a range is in a hole, and where that hole or data ends, at most
-    /// the end of the range.
+    /// Returns the hole or data run at the start of a range, clipped to the range.
     pub fn hole_run(&self, content: &Content, range: &Range<u64>) -> Result<HoleRun> {
         if matches!(content, Content::Inline(_)) {
             return Ok(HoleRun {

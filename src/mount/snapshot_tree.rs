@@ -86,8 +86,8 @@ pub fn build_tree(input: &TreeInput<'_>) -> Result<SnapshotTree> {
     for ino in snapshot.changed.iter().chain(snapshot.files.keys()) {
         builder.rebuild_above(*ino);
     }
-    // Before the directories, because a changed group changes entries of files that are unchanged
-    // themselves.
+    // Find the changed groups before the directories are built, because a changed group changes
+    // entries of files that are unchanged themselves.
     builder.find_groups(&lower.repo().links(&info)?, committed);
     let root = std::thread::scope(|scope| {
         let make = || -> Result<StoredDir> {

@@ -80,7 +80,7 @@ pub struct BranchLine {
 pub struct BranchReport {
     /// The number of branches that cannot be read.
     pub damaged: usize,
-    /// HEAD's branch, which may have no version yet.
+    /// HEAD's branch, which may have no versions yet.
     pub current: Option<RefName>,
     /// The branches, for [`BranchAction::List`].
     pub branches: Vec<BranchLine>,

@@ -238,7 +238,8 @@ fn restore_into(
         Err(_) if is_empty => None,
         read => read?.flatten(),
     };
-    // Only an interrupted checkout of the same version and paths may continue among files.
+    // A checkout into a non-empty directory is allowed only if it resumes an interrupted checkout
+    // of the same version and paths.
     if !is_empty {
         return match (interrupted, lock) {
             (Some(found), Some(lock))
@@ -292,7 +293,7 @@ fn restore_into(
     observer.step("checkout begin");
     if let (Err(e), Some(journal)) = (check.ensure_whole(repo, &[report.version]), &journal) {
         journal.withdraw();
-        // Nothing was written to the directory yet.
+        // Nothing has been written to the directory yet.
         let _ = std::fs::remove_dir(into);
         return Err(e);
     }
@@ -380,7 +381,7 @@ fn in_place(
 ) -> Result<CheckoutReport> {
     let worktree = repo.worktree(&context.worktree)?;
     let interrupted = match Journal::read(worktree.state_dir()) {
-        // A forced checkout writes all that differs in any case, so a damaged journal is of no use.
+        // A forced checkout writes all differences anyway, so ignore a damaged journal.
         Err(_) if options.force && options.paths.is_empty() => None,
         read => read?,
     };

@@ -79,7 +79,7 @@ impl Failure for NoBranch {
 
     fn hint(&self) -> Option<String> {
         Some(
-            "the repository is cloned; run `dvc checkout -b BRANCH origin/BRANCH` in it to check out a branch"
+            "the clone itself is complete; run `dvc checkout -b BRANCH origin/BRANCH` in it to check out a branch"
                 .to_owned(),
         )
     }

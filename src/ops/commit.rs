@@ -54,7 +54,7 @@ pub fn commit(
     Ok(report)
 }
 
-/// Renews the lease of a lazy clone at its remote for the base of the new version.
+/// Renews the lease of a lazy clone on its remote for the base of the new version.
 fn lease_base(context: &Context, repo: &Repo, observer: &dyn Observer) -> Result<()> {
     let Some(remote) = context.lazy_source().filter(|_| repo.is_lazy()) else {
         return Ok(());

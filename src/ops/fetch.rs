@@ -90,7 +90,7 @@ pub struct FetchReport {
     pub damaged: usize,
 }
 
-/// Attempts while garbage collections, here or at the remote, delete what the fetch relies on.
+/// Attempts while garbage collections, here or on the remote, delete what the fetch relies on.
 const ATTEMPTS: usize = 8;
 
 /// Fetches from one remote. If a gc moves objects at the same time, the fetch starts again instead of
@@ -227,7 +227,7 @@ struct Fetch<'f> {
     options: &'f FetchOptions,
     observer: &'f dyn Observer,
     sent: Vec<Sent>,
-    /// Versions that are damaged at the remote, or have damaged ancestors.
+    /// Versions that are damaged on the remote, or have damaged ancestors.
     lost: HashSet<Id>,
 }
 
@@ -273,8 +273,8 @@ impl Fetch<'_> {
         }
         let theirs = self.there.forgotten()?;
         let again = self.restored_there(&ours, &theirs)?;
-        // The data of versions that are forgotten on either side may be gone, so it is neither
-        // fetched nor a reason to leave out objects.
+        // A version that is forgotten on either side may have lost its data. Leave the version out
+        // of the fetch, and do not assume that its objects are present locally.
         whole.retain(|id| !ours.contains(id));
         let mut forgotten: HashSet<Id> = ours
             .forgotten()
@@ -291,7 +291,7 @@ impl Fetch<'_> {
         self.index_ahead()?;
         let mut wanted = Wanted::All;
         if self.options.paths.is_empty() {
-            // Fetch the nodes in whole packs, because a walk that reads them at the remote waits
+            // Fetch the nodes in whole packs, because a walk that reads them on the remote waits
             // for each of them.
             self.nodes(&[PackKind::Tree, PackKind::List], u64::MAX)?;
             wanted = Wanted::Chunks;
@@ -342,13 +342,13 @@ impl Fetch<'_> {
         };
         self.receive(&needed, "receiving")?;
         self.cover()?;
-        // The trash log precedes the refs, so that a ref never leads to missing data without an
-        // entry.
+        // Update the trash log before the refs, so that every version without data that a ref
+        // reaches has an entry in the log.
         self.record_forgotten(&ours, &theirs, without_data.into_iter(), wants)
     }
 
-    /// Returns the versions that were copied without data, and that the remote has and has not
-    /// forgotten.
+    /// Returns the versions that were copied without data, if the remote has them and has not
+    /// forgotten them.
     fn restored_there(&self, ours: &TrashState, theirs: &TrashState) -> Result<Vec<Id>> {
         let mut again = Vec::new();
         for (id, mention) in ours.forgotten() {
@@ -362,8 +362,8 @@ impl Fetch<'_> {
         Ok(again)
     }
 
-    /// Enters versions that were fetched without data in the trash log, and takes versions out of
-    /// it whose data was fetched now.
+    /// Adds versions that were fetched without data to the trash log, and takes versions out of the
+    /// log whose data has now been fetched.
     fn record_forgotten(
         &self,
         ours: &TrashState,
@@ -608,7 +608,7 @@ impl Fetch<'_> {
             Some(ours) if ours == id => return Ok(()),
             Some(ours) => {
                 let message = format!(
-                    "kept the local tag `{name}`: it is {} here, but {} at {}",
+                    "kept the local tag `{name}`: it is {} here, but {} on {}",
                     ours.short(),
                     id.short(),
                     self.reach.remote.name

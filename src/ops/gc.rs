@@ -233,7 +233,7 @@ pub fn collect_remote(
     }
     let local = context.repo()?;
     let staging = local.ensure_local()?.files();
-    // Another repository must not hide that an object is missing at the remote.
+    // Another repository must not hide that an object is missing on the remote.
     let context = Context {
         open: without_sources(context),
         ..context.clone()

@@ -43,7 +43,7 @@ use version::{MountVersion, resumed, shown};
 /// again later, so the read must fail at some point.
 const READ_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The time for which the lease at a remote is retried.
+/// The time for which the lease on a remote is retried.
 const LEASE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A mount that is attached but not served yet.

@@ -312,7 +312,7 @@ fn known_volumes(context: &Context, repo: &Repo, branch: &RefName) -> Result<Vec
 /// Encodes a path for a trailer: `%` and bytes that are not printable ASCII are percent-encoded.
 /// The worktree itself is `.`.
 fn text_of(path: &[u8]) -> String {
-    // `percent_encode` encodes bytes beyond ASCII in any case.
+    // `percent_encode` encodes bytes beyond ASCII anyway.
     const KEPT: AsciiSet = CONTROLS.add(b'%');
     if path.is_empty() {
         ".".to_owned()

@@ -79,7 +79,7 @@ pub struct PushedRef {
     /// Branch or tag.
     pub kind: RefKind,
     pub name: RefName,
-    /// The previous value at the remote.
+    /// The previous value on the remote.
     pub old: Option<Id>,
     /// The local value.
     pub new: Id,
@@ -104,9 +104,9 @@ pub struct PushReport {
     pub sent_bytes: u64,
     /// The number of packs that were read back and are correct.
     pub verified: u64,
-    /// Whether the repository at the remote is new.
+    /// Whether the repository on the remote is new.
     pub created: bool,
-    /// The number of refs that were left out because they are damaged, locally or at the remote.
+    /// The number of refs that were left out because they are damaged, locally or on the remote.
     pub damaged: usize,
     /// Branches that this push leaves out although they have versions that the remote does not
     /// have.
@@ -172,7 +172,7 @@ pub fn push(
 ) -> Result<PushReport> {
     for _ in 1..ATTEMPTS {
         let report = match push_once(context, remote, options, observer) {
-            // A gc has collected objects that the push found at the remote, or moved objects here.
+            // A gc has collected objects that the push found on the remote, or moved objects here.
             Err(e) if is_collected(&e) => continue,
             report => report?,
         };
@@ -186,13 +186,13 @@ pub fn push(
                 .value(one.kind, &one.name)?
                 .is_some_and(|now| now != one.new))
         };
-        // Repeat only if a race is the reason for the rejection, at the remote or of the local
+        // Repeat only if the rejection was caused by a race, either on the remote or for the local
         // branch.
         if one.outcome != PushOutcome::Raced && !moved_here()? {
             return Ok(report);
         }
     }
-    // The result of the last attempt counts in any case.
+    // The result of the last attempt is returned, whether or not there was a race.
     push_once(context, remote, options, observer)
 }
 
@@ -230,8 +230,8 @@ fn push_once(
     }
     let created = theirs.is_none();
     let there = reach.repo(theirs.unwrap_or_else(|| repo.marker().clone()))?;
-    // The gc logs come before the refs. Rows of dead packs of this repository do not count as
-    // copies.
+    // Read both gc logs before the refs, so that `GcWatch` notices a gc that runs during the push.
+    // Reading the local log also excludes the index rows of dead packs.
     repo.read_gc_log()?;
     let session = WriteSession::begin(&there)?;
     let watch = GcWatch::begin([&repo, &there]);
@@ -276,8 +276,8 @@ fn push_once(
         if created {
             push.mark()?;
         }
-        // The trash log precedes the refs, so that a ref never leads to missing data without an
-        // entry.
+        // Update the trash log before the refs, so that every version without data that a ref
+        // reaches has an entry in the log.
         push.enter_without_data()?;
         for one in &mut refs {
             watch.explain(push.update(&tips, one))?;
@@ -403,7 +403,7 @@ fn chosen(
 }
 
 /// Returns the branches that a push without names leaves out, although the remote's branch of the
-/// same name is missing or has another value.
+/// same name is missing or has a different value.
 fn left_out(
     repo: &Repo,
     tips: &Tips,
@@ -448,7 +448,7 @@ fn decide(
     {
         let tip = tips.get(&(*kind, name.clone()));
         let old = tip.and_then(value_of);
-        // A version that is not known here is no ancestor of a local one.
+        // A version that is unknown locally cannot be an ancestor of a local one.
         let follows = |old: &Id| -> Result<bool> {
             Ok(*kind == RefKind::Branch
                 && repo.knows(ObjectKind::Commit, old)?
@@ -529,8 +529,8 @@ impl Push<'_, '_> {
                 }
             }
         }
-        // The data of versions that are forgotten on either side may be gone, so it is neither sent
-        // nor a reason to leave out objects.
+        // A version that is forgotten on either side may have lost its data. Leave the version out
+        // of the push, and do not assume that its objects are present on the remote.
         let (ours, theirs) = (self.repo.forgotten()?, self.there.forgotten()?);
         whole.retain(|id| !theirs.contains(id));
         let mut forgotten: HashSet<Id> = ours
@@ -693,7 +693,7 @@ impl Push<'_, '_> {
         })
     }
 
-    /// Moves one ref at the remote, and the local tracking ref.
+    /// Moves one ref on the remote, and the local tracking ref.
     fn update(&mut self, tips: &Tips, one: &mut PushedRef) -> Result<()> {
         let (kind, name) = (one.kind, one.name.clone());
         let mut tip: Option<RefEntry> = tips.get(&(kind, name.clone())).cloned();

@@ -182,7 +182,7 @@ fn stop(
         }
         // A full disk must not keep a user from discarding changes.
         let message = format!(
-            "the trash lacks data that cannot be written: {}",
+            "data that cannot be written is missing from the trash: {}",
             with_causes(&e)
         );
         observer.notice(Notice {

@@ -304,7 +304,7 @@ pub fn unpack(
     Ok(report)
 }
 
-/// Returns the branch that a revision names, if it exists locally or at the remote.
+/// Returns the branch that a revision names, if it exists locally or on the remote.
 fn named_branch(
     repo: &Repo,
     remote: Option<&Remote>,
@@ -349,7 +349,7 @@ fn named_version(
         }
     };
     match resolver.revision(&based(branch)) {
-        // The branch may exist only at the remote.
+        // The branch may exist only on the remote.
         Err(e) if e.kind() == Kind::NotFound && remote.is_some() => {
             let theirs = tracking(
                 remote.map_or("origin", |remote| remote.name.as_str()),

@@ -153,7 +153,7 @@ impl Volumes {
             local: None,
         };
         if let Some(there) = self.registry.find(name)? {
-            // The overlay, the creation time and the local repository are no options.
+            // The overlay, the creation time and the local repository are not options.
             let same = VolumeRecord {
                 overlay: there.overlay.clone(),
                 created: there.created.clone(),

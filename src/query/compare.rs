@@ -63,7 +63,7 @@ pub struct TreeChange {
     pub letter: Letter,
     /// The path; the new one if it was renamed.
     pub path: Vec<u8>,
-    /// The old path, if it was renamed.
+    /// The old path of a renamed entry; `None` for any other change.
     pub from: Option<Vec<u8>>,
     /// The old entry; `None` if the path was added, or is the root.
     pub old: Option<Entry>,
@@ -519,7 +519,7 @@ impl<'a> Pairs<'a> {
         visit: &mut ChangeVisit<'_>,
     ) -> Result<ControlFlow<(), Option<Trees>>> {
         let inside = self.paths.is_empty() || self.paths.iter().any(|p| is_within(path, p));
-        // A directory above a wanted path is entered, but not reported.
+        // Descend into a directory above a wanted path, but do not report it.
         let above = !inside && self.paths.iter().any(|p| is_within(p, path));
         if !inside && !above {
             return Ok(ControlFlow::Continue(None));

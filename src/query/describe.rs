@@ -252,7 +252,7 @@ fn branch_lines(repo: &Repo, head: &Head) -> Result<HashMap<Id, String>> {
                 break;
             }
             let plain = format!("{}@v{}", tip.name, commit.ordinal);
-            // A tag with this name has precedence in revisions, so the address uses `#`.
+            // A tag with this name takes precedence in revisions, so the address uses `#`.
             let address = if tags.contains(&plain) {
                 format!("{}@#{}", tip.name, commit.ordinal)
             } else {

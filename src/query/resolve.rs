@@ -23,7 +23,7 @@ use crate::repo::refs::value_of;
 /// The maximum number of candidates in an error.
 const SHOWN_MAX: usize = 8;
 
-/// `branch@latest` is the tip of the branch, unless the branch has a tag of this name.
+/// `branch@latest` is the tip of the branch, unless the branch has a tag with this name.
 const LATEST: &str = "latest";
 
 /// A revision that cannot be resolved.
@@ -44,8 +44,8 @@ pub enum ResolveError {
         text: String,
         candidates: Vec<String>,
     },
-    /// The branch has no version yet.
-    #[error("branch `{branch}` has no version yet")]
+    /// The branch has no versions yet.
+    #[error("branch `{branch}` has no versions yet")]
     Unborn {
         /// The name of the branch.
         branch: String,
@@ -112,7 +112,7 @@ impl Failure for ResolveError {
             Self::NoSuchVersion { branch, tip, .. } => {
                 Some(format!("use one of v1 to v{tip} of `{branch}`"))
             }
-            Self::OtherRepository(_) => Some("name the repository with `--repo`".to_owned()),
+            Self::OtherRepository(_) => Some("select the repository with `--repo`".to_owned()),
             Self::WithPath(_) => {
                 Some("run `dvc log REV -- PATH` to list the versions that change a path".to_owned())
             }
@@ -452,7 +452,7 @@ impl<'a> Resolver<'a> {
                 ));
             }
         };
-        // A tag of the branch has precedence over ordinals, ids and dates.
+        // A tag of the branch takes precedence over ordinals, ids and dates.
         if let Selector::Name(tag) = selector
             && let Some(id) = self
                 .repo

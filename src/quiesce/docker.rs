@@ -72,7 +72,7 @@ impl CommittedPaths {
         };
         match own {
             None => source.paths.push(plan.source.clone()),
-            // The engine sees our directory at another path.
+            // The engine sees our directory at a different path.
             Some(own) => {
                 let (path, volume) = own.outside(&plan.source);
                 source.paths.extend(path);

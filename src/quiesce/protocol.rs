@@ -23,7 +23,8 @@ pub(super) struct QuiescePlan {
     pub engine: Option<String>,
     /// The password of the databases.
     pub password: Option<String>,
-    /// The time after which the writers are released in any case, in milliseconds.
+    /// The time after which the writers are released even if the commit still runs, in
+    /// milliseconds.
     pub limit_ms: u64,
 }
 

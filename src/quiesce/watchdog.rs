@@ -281,7 +281,7 @@ impl Watchdog<'_> {
     fn undo(&mut self) -> Undone {
         let (mut problems, mut left) = (Vec::new(), Vec::new());
         let until = Instant::now() + PENDING_TIMEOUT;
-        // In reverse order, because a later step may depend on an earlier one.
+        // Undo the steps in reverse order, because a later step may depend on an earlier one.
         while let Some(hold) = self.steps.pop() {
             match hold {
                 ActiveStep::Session(session) => problems.extend(session.end().err()),

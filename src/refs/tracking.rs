@@ -10,7 +10,7 @@ use crate::repo::writer::{NewValue, WriteSession};
 /// Maximum number of attempts to update a tracking ref when other processes win the race.
 const ATTEMPTS: usize = 8;
 
-/// A branch and the remote branch of the same name both have versions that the other lacks.
+/// A branch and the remote branch with the same name both have versions that the other lacks.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot fast-forward: `{ours}` and `{theirs}` have diverged")]
 pub struct DivergedBranches {

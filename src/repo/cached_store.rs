@@ -54,7 +54,7 @@ pub struct CachedStore {
     /// that piece itself.
     pieces: Mutex<VecDeque<Piece>>,
     calls: AtomicU64,
-    /// Objects of which this process has fetched parts into the cache, with their lengths.
+    /// Objects that this process has partly fetched into the cache, with their lengths.
     fetched: Mutex<HashMap<String, u64>>,
 }
 
@@ -115,8 +115,7 @@ impl CachedStore {
         Ok(len)
     }
 
-    /// Returns the objects of which this process has fetched parts into the cache, with their
-    /// lengths.
+    /// Returns the objects that this process has partly fetched into the cache, with their lengths.
     pub fn fetched(&self) -> Vec<(String, u64)> {
         let fetched = self.fetched.lock();
         fetched
@@ -168,8 +167,8 @@ impl CachedStore {
             for span in joined(cache.missing(key, len, ranges), gap) {
                 let mut at = span.start;
                 while at < span.end {
-                    // A piece ends with a region of the cache, because the cache writes complete
-                    // regions at once.
+                    // Split at the region boundaries of the cache, because the cache writes
+                    // complete regions at once.
                     let end = ((at / PIECE + 1) * PIECE).min(span.end);
                     pieces.push(Piece {
                         call,
@@ -221,8 +220,8 @@ impl CachedStore {
     }
 
     fn cached(&self, key: &str, len: u64, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
-        // An unreadable or short local file is no error here, because the remote has the object,
-        // too.
+        // An unreadable or short local file is not an error here, because the remote has the
+        // object, too.
         if let Some(Ok(file)) = self.local_file(key).map(File::open) {
             let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(usize::MAX)];
             if FileExt::read_exact_at(&file, &mut bytes, range.start).is_ok() {

@@ -86,7 +86,7 @@ impl Failure for RepoError {
                     .to_owned()
             }
             Self::Exists { .. } | Self::Occupied { .. } => {
-                "specify an empty or a new directory".to_owned()
+                "specify a new or empty directory".to_owned()
             }
         })
     }

@@ -122,8 +122,8 @@ impl Repo {
         };
         let mut packs: HashMap<PackName, Vec<Range<u64>>> = HashMap::new();
         for id in chunks {
-            // A chunk that the index does not list is left to the read that needs it, which reports
-            // the error.
+            // Skip a chunk that the index does not list. The read that needs the chunk reports the
+            // error.
             let Some(row) = index.lookup(PackKind::Data, id)? else {
                 continue;
             };
@@ -173,8 +173,8 @@ impl Repo {
         Ok(PackFile::Fetched(file))
     }
 
-    /// Returns the objects of which this process has fetched parts into the cache for this
-    /// repository or its lazy source, with their lengths.
+    /// Returns the objects that this process has partly fetched into the cache for this repository
+    /// or its lazy source, with their lengths.
     pub fn fetched(&self) -> Vec<(String, u64)> {
         let source = self.opened_lazy_source().and_then(Self::remote_store);
         self.remote_store()

@@ -10,7 +10,7 @@ pub struct GcWatch<'r> {
 }
 
 impl<'r> GcWatch<'r> {
-    /// Watches repositories of which the caller has just read the gc log.
+    /// Watches repositories whose gc logs the caller has just read.
     pub fn begin(repos: impl IntoIterator<Item = &'r Repo>) -> Self {
         Self {
             logs: repos
@@ -20,7 +20,7 @@ impl<'r> GcWatch<'r> {
         }
     }
 
-    /// Returns whether one of the logs has moved. At a remote, a gc may also delete packs that an
+    /// Returns whether one of the logs has moved. On a remote, a gc may also delete packs that an
     /// earlier one marked as dead, which replaces segments of the index.
     pub fn has_moved(&self) -> bool {
         self.logs.iter().any(|(repo, number)| {

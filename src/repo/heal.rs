@@ -52,7 +52,7 @@ impl Repo {
             return Ok(None);
         };
         for (source, _) in self.heal_sources() {
-            // Any error of one remote only means that the next one is asked.
+            // After any error of a remote, try the next one.
             if let Ok(FetchedFile::Verified(file)) =
                 source.fetch_named(&layout::pack(name), name, limit, local, &|| false)
             {

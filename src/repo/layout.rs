@@ -29,7 +29,7 @@ pub const CATALOGUE: &str = "catalog.db";
 pub const CONFIG: &str = "config.toml";
 /// Directory of the state of each worktree; local.
 pub const WORKTREES: &str = "worktrees";
-/// File that marks a repository in which objects that its refs need may be missing; local.
+/// File that marks a repository whose refs may need missing objects; local.
 pub const PARTIAL: &str = "partial";
 /// Name of a repository inside a worktree.
 pub const INSIDE: &str = ".dvcs";

@@ -26,7 +26,7 @@ impl LocalRepo<'_> {
 }
 
 impl Repo {
-    /// Returns whether some objects may be only at a remote.
+    /// Returns whether some objects may be only on a remote.
     pub fn is_lazy(&self) -> bool {
         self.options.lazy_source.is_some()
     }

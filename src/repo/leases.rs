@@ -178,7 +178,7 @@ impl LocalRepo<'_> {
         let io = |source| IoError::new("create a lease in", &dir, source);
         create::dir(&dir).map_err(io)?;
         let mut file = self.files().stage()?;
-        // A file system without locks: the lease counts for some time, as at a remote.
+        // A file system without locks: the lease counts for some time, as on a remote.
         let until = match flock(file.as_file(), FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::NOTSUP | Errno::NOSYS | Errno::NOLCK) => now.saturating_add(MOUNT_SECS),
             locked => {
@@ -201,7 +201,7 @@ impl LocalRepo<'_> {
 
 /// A lease as a collector found it.
 enum Found {
-    /// The object is no lease, or its owner has removed it.
+    /// The object is not a lease, or its owner has removed it.
     Nothing,
     /// The process of the lease holds its lock.
     Locked(Vec<u8>),
@@ -301,7 +301,7 @@ impl Repo {
                 until: None,
             }))),
             Ok(lease) => {
-                // At a remote, the lock of a process cannot be tested. Such a lease may be in use, so
+                // On a remote, the lock of a process cannot be tested. Such a lease may be in use, so
                 // it counts for some time and is not deleted.
                 let is_lock = self.as_local().is_none() && lease.made == lease.until;
                 let until = if is_lock {

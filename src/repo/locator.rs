@@ -385,7 +385,7 @@ impl Locator {
         Ok(self.missing_packs.get_or_init(|| missing))
     }
 
-    /// Returns whether the packs that contain a copy of an object, and the base of a delta, exist.
+    /// Returns whether the pack of this row exists and, for a delta, also the pack of its base.
     pub(super) fn has_packs_of(&self, row: &IndexRow) -> Result<bool> {
         let missing = self.missing_packs()?;
         Ok(!missing.contains(&row.place.pack)

@@ -14,10 +14,10 @@ use crate::model::id::{Id, ObjectKind};
 use crate::model::tree::TreeNode;
 
 impl Repo {
-    /// Returns the verified bytes of an object, which may be in memory, in this repository, or at
+    /// Returns the verified bytes of an object, which may be in memory, in this repository, or on
     /// the remote of a lazy clone. If these copies are damaged or missing, asks the other remotes.
     pub fn object(&self, kind: ObjectKind, id: &Id) -> Result<Plain> {
-        // A dry run never keeps chunks in memory, so chunks need no look-up.
+        // A dry run never keeps chunks in memory, so chunks need no lookup.
         if kind != ObjectKind::Chunk
             && let Some(plain) = self.volatile.get(id)
         {

@@ -159,8 +159,8 @@ impl PackWriter {
     }
 
     /// Finishes the pack without publishing it. Returns its temporary file. `is_used_up` returns
-    /// whether a pack of that name is dead or planned. A pack with such a name gets a salt, and
-    /// with it a new name, because a gc may delete a pack of the old name at any time.
+    /// whether a pack with that name is dead or planned. A pack with such a name gets a salt, and
+    /// with it a new name, because a gc may delete a pack with the old name at any time.
     pub fn close(
         mut self,
         is_used_up: &dyn Fn(&PackName) -> bool,

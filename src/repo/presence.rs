@@ -41,7 +41,7 @@ impl Repo {
 
     /// Like [`Self::rely`], for an object in packs of a kind.
     pub fn rely_on_kind(&self, table: PackKind, id: &Id) -> Result<bool> {
-        // Usually there is neither a gc nor a missing pack, and then one look-up is enough.
+        // Usually there is neither a gc nor a missing pack, and then one lookup is enough.
         if self.locator.is_all_reliable()? {
             return Ok(self.look_up(|index| index.lookup(table, id))?.is_some());
         }

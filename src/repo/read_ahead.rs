@@ -1,7 +1,7 @@
 //! Detects that the frames of a pack are read sequentially.
 //!
-//! A reader that reads small files in the order in which they were stored needs the frame that
-//! follows the one it has just read. Another thread can decompress that frame while the reader
+//! If small files are read in the order in which they were stored, the reader next needs the frame
+//! after the one that it has just read. Another thread can decompress that frame while the reader
 //! processes the files of the current one.
 
 use parking_lot::{Condvar, Mutex};

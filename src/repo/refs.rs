@@ -33,7 +33,7 @@ pub struct Refs<'a> {
 /// Author, reason and time of an update.
 #[derive(Clone, Debug)]
 pub struct Move<'a> {
-    /// Author as `Name <mail>`.
+    /// Author as `Name <email>`.
     pub who: &'a str,
     /// Reason, such as `commit: nightly`.
     pub why: &'a str,
@@ -328,9 +328,9 @@ impl<'a> Refs<'a> {
         }
     }
 
-    /// Appends an entry that repeats the value of a ref, so that a writer that has already read the
-    /// tip loses its update. `tip` is the newest entry as far as the caller knows. Returns the new entry; `None` if the
-    /// log is gone.
+    /// Appends an entry that repeats the value of a ref. A writer that has already read the tip
+    /// then loses the race and updates nothing. `tip` is the newest entry that the caller has read.
+    /// Returns the new entry; `None` if the log no longer exists.
     pub fn fence(
         &self,
         kind: RefKind,

@@ -26,7 +26,7 @@ impl Repo {
             file,
         } = written;
         let key = layout::segment(&name);
-        // Opened before any other process can know the segment and replace it.
+        // Open the segment before any other process can know of it and replace it.
         let reader = SegmentReader::open(name, file.path())?;
         observer.step("segment");
         match self.as_local() {

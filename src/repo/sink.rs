@@ -56,12 +56,12 @@ impl<'a> Sink<'a> {
             _mark: repo.mark_writer(),
         };
         sink.index_loose_packs()?;
-        // The packs are listed once, before any look-up relies on the list.
+        // The packs are listed once, before any lookup relies on the list.
         repo.locator.missing_packs()?;
         Ok(sink)
     }
 
-    /// Claims an object. Returns true if the object is stored neither here nor at the remote of a
+    /// Claims an object. Returns true if the object is stored neither here nor on the remote of a
     /// lazy clone, and no other thread has claimed it; the caller must then store it.
     pub fn claim(&self, kind: ObjectKind, id: &Id) -> Result<bool> {
         if !lock(&self.claimed).insert(*id) {
@@ -73,7 +73,7 @@ impl<'a> Sink<'a> {
             if !is_stored && !self.left_out.swap(true, Ordering::Relaxed) {
                 self.repo.set_partial("")?;
             }
-            // Look-ups find a stored object, so its claim need not stay in memory.
+            // Lookups find a stored object, so its claim need not stay in memory.
             lock(&self.claimed).remove(id);
             return Ok(false);
         }

@@ -41,8 +41,7 @@ impl LogEntry for TrashEntry {
     }
 }
 
-/// The reason of an entry for versions of which a fetch or a push has copied only the commit
-/// object.
+/// The reason of an entry for versions that a fetch or a push has copied without their data.
 pub const COPIED_WITHOUT_DATA: &str = "fetched without";
 /// The start of the reason of an entry for versions whose data need not stay in the trash.
 pub const FORGET_NOW: &str = "forget --now: ";
@@ -237,8 +236,7 @@ impl<'s> TrashLog<'s> {
         Ok(Appended::Counts)
     }
 
-    /// Enters versions of which only the commit object was copied, except those that are forgotten
-    /// already.
+    /// Adds versions that were copied without their data, except those that are forgotten already.
     pub fn enter_without_data(&self, versions: &[Id], how: &Move<'_>) -> Result<()> {
         let how = Move {
             why: COPIED_WITHOUT_DATA,

@@ -61,8 +61,8 @@ impl Repo {
         }
     }
 
-    /// Returns those of the versions of which an object is damaged or has no copy that counts,
-    /// according to the gc log as the repository read it last.
+    /// Returns the versions with an object that is damaged or has no copy that counts, according to
+    /// the gc log as the repository last read it.
     pub fn versions_without_data(&self, versions: &[Id], demand: CopyDemand) -> Result<Vec<Id>> {
         let mut check = WholeCheck {
             demand,
@@ -172,7 +172,8 @@ impl<'r> WholeCheck<'r> {
         if has_copy || self.repo.volatile().has(id) || self.repo.is_at_source(kind, id)? {
             return Ok(true);
         }
-        // An object that a partial clone never fetched is no loss; a copy that does not stay is.
+        // An object that a partial clone never fetched is not lacking, but an object whose copies a
+        // gc may delete is.
         if self.is_partial && !self.repo.has(kind, id)? {
             return Ok(true);
         }

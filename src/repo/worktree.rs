@@ -259,7 +259,7 @@ impl Worktree {
         )
     }
 
-    /// Removes a file of the state, if it exists.
+    /// Removes a state file, if it exists.
     pub fn remove_file(&self, name: &str) -> Result<()> {
         match fs::remove_file(self.dir.join(name)) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
@@ -270,7 +270,7 @@ impl Worktree {
         }
     }
 
-    /// Writes a file of the state atomically and durably.
+    /// Writes a state file atomically and durably.
     pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let write = || -> std::io::Result<()> {
             // A crash must not remove the directory, and with it the file.

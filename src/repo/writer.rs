@@ -29,7 +29,9 @@ pub enum CollectedError {
     Collected { lacking: Lacking },
     #[error("cannot use {} {}: a garbage collection that is not finished may delete it", lacking.kind.name(), lacking.id.short())]
     Planned { lacking: Lacking },
-    #[error("a garbage collection has moved objects meanwhile: {detail}")]
+    #[error(
+        "a garbage collection moved or deleted objects while the command was running: {detail}"
+    )]
     Moved { detail: String },
 }
 
@@ -57,7 +59,7 @@ impl Failure for CollectedError {
                 "name a version that still has its data; `dvc log` lists them".to_owned()
             }
             Self::Planned { .. } => {
-                "run `dvc gc` to the end, then run the command again".to_owned()
+                "let `dvc gc` run to completion, then run the command again".to_owned()
             }
             Self::Moved { .. } => "run the command again".to_owned(),
         })
@@ -161,7 +163,7 @@ impl<'r> WriteSession<'r> {
     }
 
     /// Looks for all objects of versions and their ancestors that the tree of `tip` does not have.
-    /// Returns the forgotten ancestors of which objects are missing.
+    /// Returns the forgotten ancestors that lack objects.
     fn walk(
         &self,
         now: &GcState,
@@ -296,7 +298,7 @@ impl RootCheck {
     }
 
     /// Returns a check for a version that was chosen when the newest entry of the gc log had this
-    /// number. `None` looks for all objects in any case.
+    /// number. With `None`, all objects are looked up.
     pub const fn since(number: Option<u64>) -> Self {
         Self { number }
     }
@@ -367,7 +369,7 @@ pub enum NewValue {
 }
 
 impl NewValue {
-    /// Returns a version of which the caller has only the id; `None` deletes the ref.
+    /// Returns a version that the caller knows only by its id; `None` deletes the ref.
     pub fn named(id: Option<Id>) -> Self {
         id.map_or(Self::Deleted, Self::Named)
     }
@@ -417,7 +419,7 @@ impl Repo {
         Ok(false)
     }
 
-    /// Moves a ref from the value `expected` to a version of which the caller has only the id;
+    /// Moves a ref from the value `expected` to a version that the caller knows only by its id;
     /// `None` is a ref that does not exist. Returns no entry if another process has moved the ref.
     pub fn move_ref(
         &self,
@@ -431,8 +433,8 @@ impl Repo {
     }
 }
 
-/// Returns whether an error says that objects were collected, so that a writer that has the data
-/// stores them again.
+/// Returns whether an error says that objects were collected. A writer that has the data can then
+/// store the objects again.
 pub fn is_collected(e: &crate::error::Error) -> bool {
     e.as_error().downcast_ref::<CollectedError>().is_some()
 }

@@ -86,7 +86,7 @@ pub struct VolumePlugin {
 
 struct PluginState {
     volumes: Volumes,
-    /// Volumes that no container uses but that may be mounted, with the time at which each became
+    /// Volumes without containers that may still be mounted, with the time at which each became
     /// unused.
     idle: Mutex<HashMap<String, Instant>>,
     log: Box<PluginLog>,

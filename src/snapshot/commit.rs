@@ -132,7 +132,7 @@ pub fn snapshot(
             }
         };
         // Walk again without the records of directories whose hard links have changed. A second
-        // walk finds no other directories, unless files change meanwhile.
+        // walk finds no other directories, unless files change between the walks.
         if !stale.is_empty() && !stale.is_subset(&walk.distrust) {
             distrust = stale;
             distrust.extend(walk.distrust);
@@ -420,8 +420,8 @@ pub fn publish(
             why: &why,
             time: draft.moved_at,
         };
-        // Directly before the ref is moved, because a gc may have declared packs dead meanwhile
-        // (step W1 of docs/decisions/0012).
+        // Check directly before the ref is moved, because a gc may have declared packs dead during
+        // the commit (step W1 of docs/decisions/0012).
         out.ensure_whole(&id, parent.as_ref().map(|parent| &parent.0), &how)?;
         observer.step("ref");
         if session

@@ -181,7 +181,8 @@ impl<'a> Output<'a> {
             // Lists and trees are in different packs, so they cannot share a frame.
             let slot = &self.metadata[usize::from(kind == ObjectKind::Tree)];
             let full = slot.lock().add(id, &bytes);
-            // Compress after the lock is released, because other threads add objects meanwhile.
+            // Compress after the lock is released, so that other threads can add objects at the
+            // same time.
             if let Some(full) = full {
                 Packer::with(|p| p.metadata(sink, &full))?;
             }

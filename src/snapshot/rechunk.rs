@@ -132,7 +132,7 @@ fn rechunk_by(
         bases: out.sink().is_some(),
         step: shares.step,
     };
-    // Chunks of another chunker have other boundaries, so everything is chunked.
+    // The chunks of a different chunker have different boundaries, so everything is chunked.
     let old = old.filter(|old| old.chunker == chunker);
     let Some(old) = old else {
         changes = std::iter::once(0..u64::MAX).collect();
@@ -326,7 +326,7 @@ impl<'a> RechunkThread<'_, 'a> {
                 self.jobs.update(|jobs| {
                     match jobs.guesses.iter_mut().find(|g| g.change == change) {
                         Some(guess) => guess.state = GuessState::Done(step),
-                        // The guess was dropped meanwhile.
+                        // The guess was dropped while the step ran.
                         None => jobs.give(step.map(|s| s.bytes).unwrap_or_default()),
                     }
                 });

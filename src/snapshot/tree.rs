@@ -79,7 +79,8 @@ fn encoded(entries: &[Entry]) -> usize {
 }
 
 fn is_edge(name: &[u8], level: u8) -> bool {
-    // One name in 256. The level is hashed, too, so that the levels end at different names.
+    // One name in 256 meets this condition. The level is hashed, too, so that the levels end at
+    // different names.
     checksum(&[&[level], name])[0] == 0
 }
 

@@ -27,8 +27,8 @@ const HOLD: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 6;
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Age from which on the user is notified of a lock. A live holder releases its lock sooner,
-/// because it needs only a few requests.
+/// Age at which the user is notified of a lock. A live holder releases its lock sooner, because it
+/// needs only a few requests.
 const NOTIFY_AFTER: Duration = Duration::from_secs(5);
 /// The directory of the locks.
 const LOCKS: &str = "sessions";

@@ -13,7 +13,7 @@ pub struct Flow {
     bytes: AtomicU64,
     /// Limit in bytes per second.
     rate: Option<u64>,
-    /// Time from which on the rate limit allows further bytes.
+    /// Time at which the rate limit allows further bytes.
     due: Mutex<Option<Instant>>,
 }
 

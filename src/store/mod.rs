@@ -166,7 +166,7 @@ pub trait Store: Send + Sync {
         Ok(objects)
     }
     /// Removes objects, many at a time. An object that the store refuses to remove, for example
-    /// because of a lock, is no error.
+    /// because of a lock, is not an error.
     fn delete_many(&self, keys: &[String]) -> Result<Removal, StoreError> {
         removal::singly(keys, self.abilities().in_flight, |key| self.delete(key))
     }

@@ -440,8 +440,8 @@ impl Store for OciStore {
                 removal.refused = before + segments.len();
             }
         }
-        // The registry frees the space of a blob at its own garbage collection, also if it accepts
-        // the removal. A registry that does not accept one does not accept any.
+        // Even if the registry accepts the removal, it frees the space of the blob only at its own
+        // garbage collection. A registry that refuses one removal refuses all of them.
         removal.deferred += packs.len();
         let is_unsupported = AtomicBool::new(false);
         removal.add(removal::singly(

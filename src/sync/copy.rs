@@ -1,5 +1,5 @@
-//! Copies packs from one repository to another. A pack of which most bytes or all frames are needed
-//! is copied whole; the needed frames of other packs are written into new packs.
+//! Copies packs from one repository to another. A pack is copied whole if most of its bytes or all
+//! of its frames are needed; the needed frames of other packs are written into new packs.
 //!
 //! Many packs are copied at the same time. A pack that has arrived stays even if the copy fails, so
 //! that the next run does not send it again.
@@ -169,7 +169,7 @@ impl<'a> Copier<'a> {
         Ok(plan)
     }
 
-    /// Returns the length of a pack of which most bytes are needed; `None` for other packs. For
+    /// Returns the length of a pack if most of its bytes are needed; `None` for other packs. For
     /// these, the caller looks at the table, because the other bytes of the pack may only be a long
     /// table.
     fn goes_whole(
@@ -601,7 +601,7 @@ impl Progress {
 
 /// Progress that was reported to the observer.
 struct Reported {
-    /// Count of the meter before the copy.
+    /// Bytes that the meter had counted before this copy started.
     before: u64,
     /// Bytes that were reported as done.
     bytes: u64,

@@ -100,7 +100,8 @@ impl Cover<'_> {
                 continue;
             }
             match self.copy_segment(&segment) {
-                // If a gc has deleted the segment meanwhile, its packs get a segment of their own.
+                // If a gc has deleted the segment in the meantime, its packs get a segment of their
+                // own.
                 Err(e)
                     if matches!(e.kind(), Kind::Integrity | Kind::NotFound)
                         && self
@@ -156,7 +157,8 @@ impl Cover<'_> {
         Ok(written)
     }
 
-    /// Returns the store on this machine, where reading tables is fast; both sides have the packs.
+    /// Returns the local one of the two stores. Both have the packs, and reading tables is faster
+    /// locally.
     fn local_side(&self) -> &dyn crate::store::Store {
         if self.dest.as_local().is_some() {
             self.dest.store()

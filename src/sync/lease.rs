@@ -1,4 +1,4 @@
-//! The lease of a lazy clone at its remote. Commits that are not pushed rely on objects of the
+//! The lease of a lazy clone on its remote. Commits that are not pushed rely on objects of the
 //! versions on which they are based, and the remote knows of these commits only by the lease.
 
 use super::state::{CloneLease, RemoteState};
@@ -9,9 +9,9 @@ use crate::repo::Repo;
 use crate::repo::leases::create_timed;
 use crate::repo::writer::{RootCheck, is_collected};
 
-/// Renews the lease at the remote `there` if the clone has commits that are not pushed, and deletes
+/// Renews the lease on the remote `there` if the clone has commits that are not pushed, and deletes
 /// it if the clone has none. Returns whether the state changed. A remote that cannot be written to
-/// is no error, because the commits themselves are safe; the user gets a warning.
+/// is not an error, because the commits themselves are safe; the user gets a warning.
 pub fn renew_clone_lease(
     repo: &Repo,
     there: Result<&Repo>,
@@ -75,7 +75,7 @@ pub fn renew_clone_lease(
         Err(e) => {
             if old.is_none_or(|old| old.until <= now) {
                 warn(format!(
-                    "no lease at the remote, so the base of unpushed commits is kept only as long as the retention \
+                    "no lease on the remote, so the base of unpushed commits is kept only as long as the retention \
                      policy of the remote keeps it: {}",
                     with_causes(&e)
                 ));

@@ -86,10 +86,10 @@ pub struct Missing<'a> {
     wanted: Wanted,
     /// Nodes that were walked with everything below them.
     whole: HashSet<Id>,
-    /// Pairs of nodes of which only the difference was walked.
+    /// Pairs of nodes for which only the difference was walked.
     beside: HashSet<(Id, Id)>,
     commits: HashSet<Id>,
-    /// Versions of which only the commit object is needed.
+    /// Versions for which only the commit object is needed.
     forgotten: HashSet<Id>,
     /// The forgotten versions that were walked.
     without_data: Vec<Id>,
@@ -139,7 +139,7 @@ impl<'a> Missing<'a> {
         self.forgotten = forgotten;
     }
 
-    /// Returns the walked versions of which only the commit object is needed.
+    /// Returns the walked versions for which only the commit object is needed.
     pub fn take_without_data(&mut self) -> Vec<Id> {
         std::mem::take(&mut self.without_data)
     }
@@ -152,7 +152,7 @@ impl<'a> Missing<'a> {
         whole: &dyn Fn(&Id) -> bool,
         depth: Option<usize>,
     ) -> Result<()> {
-        // Breadth first, so that each version is visited at its smallest distance.
+        // Walk breadth first, so that each version is visited at its smallest distance.
         let mut next = VecDeque::from([(*tip, 1usize)]);
         while let Some((id, distance)) = next.pop_front() {
             if whole(&id) || !self.commits.insert(id) {
@@ -263,7 +263,7 @@ impl<'a> Missing<'a> {
             self.check()?;
             self.need(ObjectKind::Tree, &id)?;
             match self.walk.tree_node(&id)?.body {
-                // In reverse, so that the stack visits the children in their order.
+                // Push in reverse, so that the stack visits the children in their order.
                 TreeBody::Inner(children) => nodes.extend(children.into_iter().rev().map(|c| c.id)),
                 TreeBody::Leaf(entries) => {
                     for entry in &entries {
@@ -335,7 +335,7 @@ impl<'a> Missing<'a> {
             }
             (news, olds) = without_shared(below, old_below);
             // Handle the chunks level by level, so that memory does not grow with the file. A chunk
-            // that moved between levels costs only a look-up.
+            // that moved between levels costs only a lookup.
             self.chunks(&mut fresh, &mut gone)?;
         }
         self.chunks(&mut fresh, &mut gone)

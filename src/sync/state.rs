@@ -2,7 +2,7 @@
 //! its refs at that time, and the packs that an unfinished push has sent.
 //!
 //! The state is a JSON file per remote in `remotes/`. Without the file, an unfinished push sends
-//! its packs again, and a remote whose refs went back is not noticed.
+//! its packs again, and a rollback of the remote's refs is not noticed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -38,16 +38,16 @@ pub struct RemoteState {
     pub shown: Seen,
     /// Number of the gc log of the remote before the last fetch read the refs.
     pub gc_number: Option<u64>,
-    /// The lease at the remote for the bases of commits that are not pushed.
+    /// The lease on the remote for the bases of commits that are not pushed.
     pub lease: Option<CloneLease>,
     /// Packs that a push has sent and that no index segment of the remote contains yet.
     pub sent: BTreeSet<String>,
 }
 
-/// The lease that a clone has at a remote.
+/// The lease that a clone has on a remote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloneLease {
-    /// Key at the remote.
+    /// Key on the remote.
     pub key: String,
     /// Ids of the versions, in hex.
     pub versions: Vec<String>,
@@ -81,7 +81,7 @@ fn file(repository: &Path, url: &str) -> PathBuf {
 impl RemoteState {
     /// Reads the state of the remote at `url`; the state is empty if there is no file. A file that
     /// cannot be read or parsed is an error, because without the state a remote that vanished or
-    /// went back looks like a new one.
+    /// was rolled back looks like a new one.
     pub fn load(repository: &Path, url: &str) -> Result<Self> {
         let path = file(repository, url);
         let bytes = match std::fs::read(&path) {

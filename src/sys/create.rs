@@ -105,7 +105,7 @@ fn parent(path: &Path) -> &Path {
 
 /// Creates a temporary file in a directory. Dropping the file removes it, unless it was renamed.
 ///
-/// The file is locked while it is open, which shows other processes that it is no leftover.
+/// The file is locked while it is open, which shows other processes that it is not a leftover.
 pub fn temp_file(dir: &Path, prefix: &str) -> io::Result<NamedTempFile> {
     let inherited = Inherited::from(dir)?;
     let mode = fs::Permissions::from_mode(inherited.file_mode);
@@ -358,7 +358,7 @@ mod tests {
             (0o2770, 0o660, 0o2770),
             (0o750, 0o640, 0o750),
             (0o755, 0o644, 0o755),
-            // Other users never get the right to write.
+            // Other users never get write permission.
             (0o777, 0o664, 0o775),
         ] {
             let top = temp.path().join(format!("{given:o}"));

@@ -68,7 +68,7 @@ pub fn in_order<J: Send, T: Send>(
         if !run.has_failed()
             && let Some(done) = run.note(|| work(job))
         {
-            // The receiver is gone if the consumer has failed meanwhile.
+            // The receiver is gone if the consumer has failed in the meantime.
             let _ = result.send(done);
         }
     };

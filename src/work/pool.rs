@@ -91,7 +91,8 @@ fn work(shared: &(Mutex<Jobs>, Condvar)) {
     }
 }
 
-/// Runs a job and catches its panic. A job that panics drops its reply, which answers the request.
+/// Runs a job and catches its panic. The unwinding drops the job's reply object, and the drop sends
+/// an error reply, so no request stays unanswered.
 fn guarded(job: Job) {
     // A panic must not end the thread, because other jobs wait for it.
     let _ = catch_unwind(AssertUnwindSafe(job));

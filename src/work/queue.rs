@@ -310,7 +310,8 @@ mod tests {
         }
     }
 
-    /// Items come out in pairs: the second one is available only after the first one was taken.
+    /// Items come out in pairs: the second one is available only after the first one has been
+    /// taken.
     #[derive(Default)]
     struct Pairs {
         left: u64,

@@ -49,7 +49,7 @@ const GLOSSARY: &[(&str, &str)] = &[
     ("said", "reported"),
     ("cutting", "chunking"),
     ("cut anew", "re-chunked"),
-    ("elsewhere", "at the remote, in another repository"),
+    ("elsewhere", "on the remote, in another repository"),
     ("wish", "request, command"),
     ("wishes", "requests"),
     ("the dog", "the watchdog"),

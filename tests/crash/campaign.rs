@@ -222,8 +222,8 @@ impl Field {
             let into = self.dir.join(&into);
             let _ = fs::remove_dir_all(&into);
             let args = ["checkout", branch, "--into", into.to_str().unwrap()];
-            // A checkout fails with 13 only if the version stops being the tip and the policy
-            // forgets it meanwhile.
+            // A checkout fails with 13 only if, while it runs, the version stops being the tip and
+            // the policy forgets it.
             let run = self.dvc("repo", &args, &[0, 1, 11, 13]);
             if run.code == 0 {
                 let files = files_of(&into);
@@ -292,7 +292,7 @@ impl Field {
                         })
                         .collect();
                     if !bad.is_empty() {
-                        // A version that was forgotten meanwhile may be gone.
+                        // A version that has been forgotten in the meantime may be gone.
                         let fresh = context.repo().unwrap();
                         if needed(&fresh).unwrap().contains_key(&id) {
                             let now = read_version(&fresh, &id);

@@ -287,8 +287,8 @@ impl Copy {
         files_of(&self.at(work))
     }
 
-    /// Asserts that a repository is sound, and that every version that a ref reaches and that is
-    /// not forgotten has its content.
+    /// Asserts that a repository is sound, and that every reachable version has its content, unless
+    /// it is forgotten.
     #[track_caller]
     pub fn assert_sound(&self, repository: &str, case: &str) {
         let context = context(repository_in(&self.at(""), repository), self.at("w"));

@@ -409,7 +409,7 @@ fn folding_a_log_dies() {
             let last = entries[0].seq;
             assert!(last == 127 || last == 128, "{case}");
             assert!(last == 128 || *end != End::Through);
-            // The first entry has no value, so it is no move.
+            // The first entry has no value, so it is not a move.
             assert_eq!(entries.len() as u64, last - 1, "{case}");
             assert!(
                 entries

@@ -185,7 +185,7 @@ impl Traced {
             thread.is_waiting = false;
         }
         match ptrace::syscall(pid, signal) {
-            // The thread was killed meanwhile; its exit is the next event.
+            // The thread has been killed in the meantime; its exit is the next event.
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(e) => panic!("{e}"),
         }

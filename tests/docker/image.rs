@@ -89,8 +89,7 @@ fn an_exported_image_is_loaded_copied_from_and_handed_on() {
         "../checkout",
     ])
     .ok();
-    // Remove the properties that `docker cp` does not preserve: attributes, owners, holes, hard
-    // links.
+    // Remove the properties that `docker cp` does not preserve: xattrs, owners, holes, hard links.
     for dir in ["copy", "checkout"] {
         s.sh(&format!(
             "cd ../{dir}; setfattr -x user.note web/index || true; setfattr -x security.capability web/index || true

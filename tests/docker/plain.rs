@@ -125,7 +125,7 @@ fn a_version_is_written_into_a_volume_and_its_changes_become_the_next() {
     // To commit on top of an older version, dvc uses a branch with the name of the volume.
     create("pl-b", &["--from", "main@v1", "--branch", "main"])
         .code(4)
-        .complains("cannot fill the volume: branch `main` is at another version");
+        .complains("cannot fill the volume: branch `main` is at a different version");
     assert!(!has(engine, "pl-b"));
     page.check(
         "local-volume",

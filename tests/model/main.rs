@@ -163,7 +163,7 @@ fn every_dropped_rule_is_noticed() {
     }
 }
 
-/// Checks the variant in which a writer that finds the plan of a crashed gc voids that plan.
+/// Checks the variant in which a writer voids the plan of a crashed gc when it finds this plan.
 #[test]
 fn a_writer_may_void_a_plan() {
     let mut scenarios = small();

@@ -139,7 +139,7 @@ pub(crate) enum CliError {
     /// A URL where a local directory is required.
     #[error("cannot use the repository at `{0}`: this command needs a local repository")]
     Remote(String),
-    /// No remote of that name; `known` lists the others.
+    /// No remote has that name; `known` lists the others.
     #[error("no remote `{name}`")]
     NoRemote { name: String, known: String },
     /// A new remote would be inside the worktree of its own repository.

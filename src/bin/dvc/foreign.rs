@@ -137,11 +137,11 @@ pub(crate) const GIT: &[HintRow] = &[
     ),
     (
         "branch --set-upstream-to",
-        "run `dvc push REMOTE BRANCH`: dvc always tracks the branch of the same name at each remote",
+        "run `dvc push REMOTE BRANCH`: dvc always tracks the branch with the same name on each remote",
     ),
     (
         "branch -u",
-        "run `dvc push REMOTE BRANCH`: dvc always tracks the branch of the same name at each remote",
+        "run `dvc push REMOTE BRANCH`: dvc always tracks the branch with the same name on each remote",
     ),
     (
         "checkout --detach",
@@ -193,10 +193,10 @@ pub(crate) const GIT: &[HintRow] = &[
     ("commit --patch", "name the paths: `dvc commit PATH`"),
     (
         "commit --signoff",
-        "add `--trailer 'Signed-off-by=NAME <MAIL>'`",
+        "add `--trailer 'Signed-off-by=NAME <EMAIL>'`",
     ),
     ("commit -p", "name the paths: `dvc commit PATH`"),
-    ("commit -s", "add `--trailer 'Signed-off-by=NAME <MAIL>'`"),
+    ("commit -s", "add `--trailer 'Signed-off-by=NAME <EMAIL>'`"),
     (
         "config --add",
         "run `dvc config set KEY VALUE`; a list is separated by commas",
@@ -244,16 +244,16 @@ pub(crate) const GIT: &[HintRow] = &[
     ),
     (
         "pull --rebase",
-        "omit it: `dvc pull` only moves the branch forward, versions are never rewritten",
+        "omit it: `dvc pull` only moves the branch forward, and versions are never rewritten",
     ),
     (
         "push --delete",
-        "run `dvc branch -d NAME` here; a branch at a remote cannot be deleted yet",
+        "run `dvc branch -d NAME` here; a branch on a remote cannot be deleted yet",
     ),
     ("push --mirror", "run `dvc push --all --tags`"),
     (
         "push -d",
-        "run `dvc branch -d NAME` here; a branch at a remote cannot be deleted yet",
+        "run `dvc branch -d NAME` here; a branch on a remote cannot be deleted yet",
     ),
     (
         "push -f",
@@ -375,7 +375,7 @@ pub(crate) const BACKUP: &[HintRow] = &[
     ),
     (
         "repository create",
-        "run `dvc init --repo DIR`; the first `dvc push URL` creates one at a remote",
+        "run `dvc init --repo DIR`; the first `dvc push URL` creates one on a remote",
     ),
     (
         "repository status",

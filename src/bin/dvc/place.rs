@@ -173,7 +173,7 @@ pub(crate) fn find(current: &Path, named: Option<&Path>) -> Result<RepoPlace, Cl
 }
 
 /// Fails if a directory is in a mount whose process does not answer, because entering it would
-/// block for ever.
+/// block forever.
 pub(crate) fn ensure_can_be_entered(dir: &Path) -> Result<(), CliError> {
     if !lies_in_mount(dir) {
         return Ok(());

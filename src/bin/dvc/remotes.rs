@@ -168,7 +168,7 @@ impl Session {
         })
     }
 
-    /// Returns the configured remote of this name, or a remote at this URL or path.
+    /// Returns the configured remote with this name, or a remote at this URL or path.
     pub(crate) fn remote(
         &self,
         context: &dvc::context::Context,
@@ -271,7 +271,7 @@ impl Session {
     ) -> Result<Access, Failed> {
         let mut credentials = BTreeMap::new();
         for name in CREDENTIALS {
-            // A variable of the remote has precedence over the general one.
+            // A variable of the remote takes precedence over the general one.
             let own = remote.map(|remote| prefixed(remote, name));
             for variable in own.iter().map(String::as_str).chain([*name]) {
                 match credential(variable) {
@@ -363,7 +363,7 @@ pub(crate) fn credential(name: &str) -> Result<Option<String>, BadConfiguration>
     if let Some(value) = env(name) {
         return Ok(Some(value));
     }
-    // This variable contains the path of a key file. A file of this name in the secrets directory
+    // This variable contains the path of a key file. A file with this name in the secrets directory
     // is the key file itself, so return its path and not its content.
     if name.ends_with("GOOGLE_APPLICATION_CREDENTIALS") {
         let secret = Path::new(SECRETS).join(name);

@@ -422,8 +422,8 @@ impl Session {
             }
             dir = None;
         }
-        // `safe.directory` trusts the hooks of the repository's owner, but not those of a third
-        // user.
+        // With `safe.directory`, hooks that belong to the repository's owner are trusted, but not
+        // those of a third user.
         let trusted = dir
             .as_ref()
             .and_then(|_| context.repository.metadata().ok())
@@ -530,7 +530,7 @@ pub(crate) fn host() -> String {
 /// Returns the user's login name from the environment or the password file, or `uid-N` if both lack
 /// a usable name.
 fn login() -> String {
-    // These characters would break the form `Name <mail>` of an author.
+    // These characters would break the form `Name <email>` of an author.
     let usable =
         |name: String| Some(name).filter(|n| !n.is_empty() && !n.contains(['<', '>', '\n']));
     let by_env = ["LOGNAME", "USER"]

@@ -156,7 +156,7 @@ pub(crate) fn found(is_set: &dyn Fn(&str) -> bool) -> Vec<String> {
 pub(crate) fn strangers(dir: &Path, known: &[String]) -> Vec<(String, Option<String>)> {
     let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    // Hidden names are no secrets. Kubernetes, for example, creates `..data` beside the secrets.
+    // Hidden names are not secrets. Kubernetes, for example, creates `..data` beside the secrets.
     let is_known = |name: &String| {
         name.starts_with('.') || name.starts_with("DVC_REMOTE_") || known.contains(name)
     };
@@ -205,7 +205,7 @@ impl SidecarReader<'_> {
             _ => {
                 self.problem(
                     name,
-                    format!("`{}` is neither 1 nor 0", value.escape_debug()),
+                    format!("invalid value `{}`: expected 1 or 0", value.escape_debug()),
                 );
                 false
             }
@@ -476,7 +476,7 @@ mod tests {
             ),
             (
                 &[("NO_PUSH", "perhaps")],
-                &["NO_PUSH: `perhaps` is neither 1 nor 0"],
+                &["NO_PUSH: invalid value `perhaps`: expected 1 or 0"],
             ),
             (&[("DATA_S3_DST", "s3://")], &["DATA_S3_DST: "]),
             (

@@ -241,7 +241,7 @@ fn open_file(path: &Path) -> Option<File> {
 /// The directories that are searched.
 #[derive(Clone, Debug, Default)]
 pub struct SearchedDirs {
-    /// Worktrees and mounts, of which only the files at known paths are searched.
+    /// Worktrees and mounts, in which only the files at known paths are searched.
     pub worktrees: Vec<PathBuf>,
     /// Directories that the user has named.
     pub named: Vec<PathBuf>,

@@ -1,6 +1,6 @@
 //! Repairs a repository from other places: remotes, other repositories, worktrees and directories.
 //!
-//! A repair works in rounds, because a tree that is intact again may lead to further damage: the
+//! A repair works in rounds, because a tree that is intact again may reveal further damage: the
 //! caller checks the repository, and [`Repair::round`] repairs what the check has found. Nothing is
 //! accepted unless its bytes match its id, or the name of its pack.
 

@@ -1,5 +1,5 @@
-//! Restores whole packs and index segments: their names are the hashes of their bytes, so any store
-//! with an object of the same name and hash has the same bytes.
+//! Restores whole packs and index segments: their names are the hashes of their bytes, so an intact
+//! object with the same name has the same bytes in every store.
 
 use std::path::Path;
 

@@ -99,7 +99,7 @@ fn index_unlisted_packs(target: &Target<'_>) -> Result<()> {
     }
     let mut rows: BTreeMap<PackKind, Vec<IndexRow>> = BTreeMap::new();
     let mut wholes: HashMap<Id, ObjectLocation> = HashMap::new();
-    // First the whole rows of all packs, because a delta may have its base in any of them.
+    // Add the whole rows of all packs first, because a delta may have its base in any pack.
     for (name, table) in &tables {
         let rows = rows.entry(table.kind).or_default();
         let from = rows.len();

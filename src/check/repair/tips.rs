@@ -125,7 +125,8 @@ impl Repair {
             }
             value = chosen;
         }
-        // From old to new, because the old value of an entry is the new value of the entry before.
+        // Go from old to new, because the old value of an entry is the new value of the entry
+        // before.
         for seq in bad {
             let next = log
                 .entries
@@ -192,8 +193,8 @@ fn write(target: &Target<'_>, log: &Log, entry: &RefEntry, is_tip: bool) -> Resu
     target.observer.step("ref");
     match target.repo.as_local() {
         Some(local) if damaged.contains(&key) => {
-            // Replaced by one rename, so that readers see the damaged or the new entry, and never
-            // the one before.
+            // Replace the entry by one rename, so that readers see the damaged or the new entry,
+            // and never the one before it.
             let staged = local.files().stage()?;
             let written = std::io::Write::write_all(&mut staged.as_file(), &entry.encode());
             written.map_err(|e| IoError::new("write", &key, e))?;
@@ -307,8 +308,8 @@ fn at_source(repo: &Repo, source: &str, log: &Log) -> Result<Option<Candidate>> 
     }))
 }
 
-/// Returns whether a value is newer than the newest intact entry: its version is no ancestor of the
-/// version of the entry, and is either a descendant or was set at the same time or later.
+/// Returns whether a value is newer than the newest intact entry: its version is not an ancestor of
+/// the version of the entry, and is either a descendant or was set at the same time or later.
 fn is_newer(repo: &Repo, candidate: &Candidate, before: Option<&RefEntry>) -> Result<bool> {
     let Some(previous) = before else {
         return Ok(true);

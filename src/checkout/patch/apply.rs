@@ -270,7 +270,7 @@ impl<'a> Patch<'a> {
             other => other?,
         };
         let fd = dir.fd()?;
-        // Before `open_up` widens the mode, because the mode is restored at the end.
+        // Read the mode before `open_up` widens it, because the mode is restored at the end.
         let stat = fstat(&fd)?;
         open_up(fd.as_fd());
         drop(fd);
@@ -408,8 +408,8 @@ impl<'a> Patch<'a> {
         if self.lookup.info.links.is_none() {
             return Ok(());
         }
-        // Names of changed groups that are no differences themselves are only in the table of the
-        // version.
+        // If a name belongs to a changed group but does not differ itself, only the version's table
+        // of hard links contains it.
         let table = self.engine.source.links(&self.lookup.info)?;
         let changed: HashMap<&[u8], bool> = changes
             .iter()
@@ -476,7 +476,7 @@ impl<'a> Patch<'a> {
             else {
                 continue;
             };
-            // Released by `Engine::work`, which processes the item.
+            // `Engine::work` releases the directory after it has processed the item.
             place.dir.retain();
             self.made.insert(change.path.clone());
             items.push(Item::Tree {

@@ -170,11 +170,12 @@ impl<'a> Patch<'a> {
             // The other names of the group exist already, so there is nothing to link.
             items.push((fd, file.at.clone(), Entry { link: None, ..new }, all));
         }
-        // Durable before the first byte changes, so that a run after a crash knows that the file
-        // may contain a mix.
+        // Make the journal durable before the first byte changes, so that a run after a crash knows
+        // that the file may contain a mix.
         self.journal.begin_files(&in_place)?;
         self.engine.observer.step("checkout journal");
-        // Before the first byte changes, because the old mode must not expose new content.
+        // Narrow the mode before the first byte changes, because the old mode must not expose new
+        // content.
         for file in ready.iter().filter(|f| f.at.name == f.place.name) {
             if let (Some(old), Some(new)) = (&file.change.old, &file.change.new) {
                 narrow(&file.fd, &old.meta, &new.meta);

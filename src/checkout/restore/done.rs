@@ -191,7 +191,7 @@ impl Engine<'_> {
     /// Releases `dir` once. After the last release, finishes the directory and releases its parent.
     pub(in crate::checkout) fn release(&self, dir: &Arc<Dir>) {
         let mut dir = Arc::clone(dir);
-        // A loop, because recursion over a deep chain of directories would overflow the stack.
+        // Use a loop, because recursion over a deep chain of directories would overflow the stack.
         while dir.release() {
             self.finish_dir(&dir);
             let Some(parent) = dir.parent().map(Arc::clone) else {

@@ -166,7 +166,7 @@ impl<'a> Engine<'a> {
                 return Ok(());
             }
         };
-        // Released when the new directory is complete.
+        // The directory is released when the new one is complete.
         place.dir.retain();
         match self.source.entries(&tree) {
             Ok(entries) => self.fill(&dir, entries, queue),

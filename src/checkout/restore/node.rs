@@ -49,7 +49,7 @@ impl Maker {
         uniform: bool,
         observer: &dyn Observer,
     ) -> Result<Self, Errno> {
-        // The bits that are missing afterwards are those of the umask.
+        // Request all permission bits; the umask has cleared the bits that are missing afterwards.
         let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
         let fd = match fs::openat(
             root,
@@ -74,7 +74,8 @@ impl Maker {
             observer.notice(Notice {
                 level: NoticeLevel::Incomplete,
                 path: Vec::new(),
-                message: "this file system cannot store all times to the nanosecond".to_owned(),
+                message: "this file system does not store all timestamps with nanosecond precision"
+                    .to_owned(),
             });
         }
         Ok(Self {

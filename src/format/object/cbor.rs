@@ -25,7 +25,7 @@ pub(super) fn bad(what: &'static str) -> impl Fn(DecodeError) -> Malformed {
 /// decoding the items shows how many there are.
 pub(super) fn array_len(d: &mut Decoder<'_>) -> Result<u64, DecodeError> {
     d.array()?
-        // An indefinite length would be a second encoding of the same object, with another id.
+        // An indefinite length would be a second encoding of the same object, with a different id.
         .ok_or_else(|| DecodeError::message("indefinite length"))
 }
 

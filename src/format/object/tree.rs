@@ -176,8 +176,8 @@ fn read_tree(bytes: &[u8]) -> Result<TreeNode, DecodeError> {
             for _ in 0..at_most(array_len(d)?)? {
                 let f = Fields::read(d)?;
                 let entry = f.entry()?;
-                // Look-ups bisect the names. In a forged node with equal or unsorted names, a
-                // look-up and a listing would show different files.
+                // Lookups bisect the names. In a forged node with equal or unsorted names, a
+                // lookup and a listing would show different files.
                 if entries.last().is_some_and(|l| l.name >= entry.name) {
                     return Err(DecodeError::message("names out of order"));
                 }
@@ -348,7 +348,8 @@ impl Fields {
         // types.
         const BASE: u32 = 0b0011_1111;
         let optional = self.seen & !(BASE | 0b1100_0000);
-        // Exactly the fields of the type: an ignored field would give equal entries different ids.
+        // Accept exactly the fields of the type, because an ignored field would give equal entries
+        // different ids.
         let allowed = |bits: &[u32]| optional == bits.iter().fold(0, |a, b| a | 1 << b);
         let wrong = || DecodeError::message("fields do not match the type");
         // Without any content, `allowed` fails, because bit 12 is not set in `seen`. With two

@@ -92,7 +92,7 @@ pub fn decode(
     let mut cursor = Cursor::new(bits, bucket, bytes)?;
     let mut id = Id([0; 32]);
     let skip = implied(bits);
-    // With 0 bits, the shift by 64 bits is not defined, and the result must be 0.
+    // With 0 bits, the shift by 64 overflows, and the result must be 0.
     let top = bucket
         .checked_shl(64 - u32::from(bits))
         .unwrap_or(0)
@@ -123,7 +123,7 @@ pub fn find(
 ) -> Result<(), SegmentError> {
     let rest = &id.0[implied(bits)..];
     let mut cursor = Cursor::new(bits, fanout::bucket_of(id, bits), bytes)?;
-    // A linear scan, because rows have no fixed length and a bucket has about 32 of them.
+    // Use a linear scan, because rows have no fixed length and a bucket has about 32 of them.
     while let Some(raw) = cursor.next()? {
         match raw.id_rest.cmp(rest) {
             std::cmp::Ordering::Less => {}

@@ -30,7 +30,7 @@ pub fn bits_for(rows: u64) -> u8 {
 
 /// Returns the bucket of an id: the number in its first `bits` bits.
 pub fn bucket_of(id: &Id, bits: u8) -> u64 {
-    // With 0 bits, the shift by 64 bits is not defined, and there is only bucket 0.
+    // With 0 bits, the shift by 64 overflows, and the only bucket is 0.
     id.prefix().checked_shr(64 - u32::from(bits)).unwrap_or(0)
 }
 

@@ -22,7 +22,7 @@ const PROBES: u32 = 7;
 /// Returns the number of blocks in a filter for `rows` rows.
 pub const fn blocks_for(rows: u64) -> u64 {
     let blocks = rows.saturating_mul(BITS_PER_ROW).div_ceil(BLOCK_BYTES * 8);
-    // At least one block, because `block_of` always names a block.
+    // There is at least one block, because `block_of` always names a block.
     if blocks == 0 { 1 } else { blocks }
 }
 

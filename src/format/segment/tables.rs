@@ -30,7 +30,8 @@ impl PackTable {
     /// Builds a table from packs in any order; duplicates are removed.
     pub fn new(mut entries: Vec<PackEntry>) -> Result<Self, SegmentError> {
         entries.sort_unstable();
-        // The name is the hash of the content, so packs of the same name have the same length, too.
+        // The name is the hash of the content, so packs with the same name have the same length,
+        // too.
         entries.dedup_by_key(|e| e.name);
         // Rows store the number of a pack in 32 bits.
         if u32::try_from(entries.len()).is_err() {

@@ -76,7 +76,7 @@ proptest! {
             bucket::find(bits, &r.id, &bytes, &packs, |row| { found.push(row); true }).unwrap();
             prop_assert!(found.contains(r) && found.iter().all(|f| f.id == r.id));
         }
-        // The bucket is rejected under another number, and with any byte changed.
+        // The bucket is rejected under a different number, and with any byte changed.
         prop_assert!(bucket::decode(bits, bucket ^ 1, &bytes, &packs).is_err());
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();

@@ -38,8 +38,8 @@ impl Catalogue {
     }
 
     /// Returns at most `limit` commits, starting at `tip` and following first parents. Stops at a
-    /// commit that the catalogue does not contain, and at a parent whose ordinal is not smaller
-    /// than that of its child, because dvc never writes such a commit.
+    /// commit that the catalogue does not contain. Also stops if the ordinal of a parent is not
+    /// smaller than that of its child, because dvc never writes such a commit.
     pub fn first_parents(&self, tip: &Id, limit: usize) -> CatalogueResult<Vec<CommitRow>> {
         self.read(|c| {
             let mut by_id = c.prepare_cached(BY_ID)?;

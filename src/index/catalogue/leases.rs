@@ -35,7 +35,7 @@ fn seen(
     let known = all
         .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
         .collect::<rusqlite::Result<HashMap<String, i64>>>()?;
-    // A clock that went back must not make a lease count for longer.
+    // A clock that was set back must not extend the lifetime of a lease.
     let first = |name: &String| known.get(name).copied().unwrap_or(now).min(now);
     Ok(names
         .iter()

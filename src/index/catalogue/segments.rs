@@ -215,7 +215,7 @@ fn unused(
     let known = all
         .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
         .collect::<rusqlite::Result<HashMap<PackName, i64>>>()?;
-    // A clock that went back must not make a pack wait for ever.
+    // A clock that was set back must not make a pack wait forever.
     Ok(packs
         .iter()
         .map(|name| (*name, known.get(name).copied().unwrap_or(now).min(now)))

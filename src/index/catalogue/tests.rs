@@ -190,7 +190,7 @@ fn damage_inside_is_found_and_made_good() {
     drop((c, other));
     assert!(log_is_gone(&path));
 
-    // A file that is no database is recreated on opening.
+    // A file that is not a database is recreated when it is opened.
     std::fs::write(&path, [0x5a; 9000]).unwrap();
     let c = Catalogue::open(&path).unwrap();
     assert!(c.was_damaged() && c.check().unwrap().is_empty());

@@ -19,7 +19,7 @@ const STACKED: [u64; 2] = [0x794c_7630, 0xf15f];
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoPassthrough {
     /// The kernel is too old.
-    #[error("the kernel {release} is older than 6.9")]
+    #[error("kernel {release} is older than 6.9")]
     Kernel {
         /// The release that `uname` reports.
         release: String,

@@ -37,7 +37,7 @@ struct ReplyReader<'c> {
     stream: UnixStream,
     at: PathBuf,
     process: ProcessIdentity,
-    /// Time at which to give up in any case; `None` means no limit.
+    /// Time at which to give up unconditionally; `None` means no limit.
     deadline: Option<Instant>,
     cancelled: Option<&'c dyn Fn() -> bool>,
     /// Time of the check that first found the process stopped, if it still is.

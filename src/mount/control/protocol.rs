@@ -17,7 +17,7 @@ pub struct MountFacts {
     pub dirty_bytes: u64,
     /// Bytes of the upper files on disk.
     pub overlay_bytes: u64,
-    /// Bytes of the upper files that are only copies of the version. The next mount frees them,
+    /// Bytes of the upper files that were only copied from the version. The next mount frees them,
     /// except for small amounts per file.
     #[serde(default)]
     pub spare_bytes: u64,

@@ -12,7 +12,7 @@ use crate::repo::writer::RootCheck;
 
 /// Delay after which changes are flushed if no program syncs them.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
-/// Interval at which the age of the lease at the remote is checked.
+/// Interval at which the age of the lease on the remote is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 
 impl MountService {
@@ -103,13 +103,13 @@ impl MountService {
         *last_refusal = why;
     }
 
-    /// Records the lease at the remote in the overlay, so that the next mount replaces the lease.
+    /// Records the lease on the remote in the overlay, so that the next mount replaces the lease.
     pub(super) fn note_lease(&self, key: String) -> Result<()> {
         let noted = self.view.sync_all_with(vec![Fact::new(LEASE, key)]);
         noted.map_err(|e| self.io("flush", e.0))
     }
 
-    /// Replaces the lease at the remote daily. Returns when the mount ends.
+    /// Replaces the lease on the remote daily. Returns when the mount ends.
     pub(super) fn renew_leases(&self) {
         let Some(leases) = self.leases.as_ref().filter(|leases| leases.has_source()) else {
             return;

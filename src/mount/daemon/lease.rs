@@ -1,7 +1,7 @@
-//! The leases of a mount: one in the local repository, and one at the remote from which missing
+//! The leases of a mount: one in the local repository, and one on the remote from which missing
 //! objects are fetched.
 //!
-//! The local lease ends with the process. The lease at the remote is replaced daily, and deleted at
+//! The local lease ends with the process. The lease on the remote is replaced daily, and deleted at
 //! the unmount; that of an overlay stays, because the overlay still needs its version.
 
 use parking_lot::Mutex;
@@ -15,7 +15,7 @@ use crate::repo::leases::{LocalLease, TimedLease, create_timed};
 use crate::repo::writer::{RootCheck, is_collected};
 use crate::sys::clock;
 
-/// Fact: the key of the lease at the remote.
+/// Fact: the key of the lease on the remote.
 pub(super) const LEASE: &str = "lease";
 
 /// Opens the remote that has the missing objects.
@@ -31,7 +31,7 @@ pub struct LeaseSetup {
     pub source: Option<SourceSetup>,
 }
 
-/// How a mount takes a lease at the remote of its lazy clone.
+/// How a mount takes a lease on the remote of its lazy clone.
 pub struct SourceSetup {
     /// The name of the remote, for messages.
     pub name: String,
@@ -53,7 +53,7 @@ pub(super) struct MountLeases {
     setup: LeaseSetup,
     use_: LeaseUse,
     current: Mutex<VersionLeases>,
-    /// Key of the lease that the last mount of the overlay left at the remote.
+    /// Key of the lease that the last mount of the overlay left on the remote.
     left: Mutex<Option<String>>,
 }
 
@@ -100,7 +100,7 @@ impl MountLeases {
             .ok()
     }
 
-    /// Notes the lease that the last mount of the overlay left at the remote.
+    /// Notes the lease that the last mount of the overlay left on the remote.
     pub(super) fn set_left(&self, key: Option<String>) {
         *self.left.lock() = key;
     }
@@ -152,7 +152,7 @@ impl MountLeases {
         self.delete_remote(leases.remote.iter().map(|lease| lease.key.as_str()));
     }
 
-    /// Deletes leases at the remote. Failures are ignored, because a lease ends by itself.
+    /// Deletes leases on the remote. Failures are ignored, because a lease ends by itself.
     fn delete_remote<'k>(&self, keys: impl Iterator<Item = &'k str>) {
         let keys: Vec<&str> = keys.collect();
         if let Some(source) = self.setup.source.as_ref().filter(|_| !keys.is_empty())
@@ -164,7 +164,7 @@ impl MountLeases {
         }
     }
 
-    /// Takes the lease at the remote, and deletes an earlier one of the same overlay. Returns the
+    /// Takes the lease on the remote, and deletes an earlier one of the same overlay. Returns the
     /// key of the new lease.
     pub(super) fn take_remote(&self, repo: &Repo, log: &LogFn) -> Result<Option<String>> {
         let Some(version) = self.current.lock().version else {
@@ -188,7 +188,8 @@ impl MountLeases {
         Ok(Some(key))
     }
 
-    /// Creates a lease at the remote. A remote that cannot be reached or written to is no error.
+    /// Creates a lease on the remote. A remote that cannot be reached or written to is not an
+    /// error.
     fn remote(&self, repo: &Repo, version: &Id, log: &LogFn) -> Result<Option<TimedLease>> {
         let Some(source) = &self.setup.source else {
             return Ok(None);
@@ -216,7 +217,7 @@ impl MountLeases {
             Err(e) if is_collected(&e) && versions == [*version] => Err(e),
             Err(e) => {
                 log(&format!(
-                    "no lease at {}, so the version is kept only as long as the policy of that remote keeps it: {}",
+                    "no lease on {}, so the version is kept only as long as the policy of that remote keeps it: {}",
                     source.name,
                     with_causes(&e)
                 ));
@@ -226,7 +227,7 @@ impl MountLeases {
         }
     }
 
-    /// Returns whether the mount should have a lease at a remote.
+    /// Returns whether the mount should have a lease on a remote.
     pub(super) const fn has_source(&self) -> bool {
         self.setup.source.is_some()
     }
@@ -241,7 +242,7 @@ impl MountLeases {
                 .is_none_or(|lease| lease.is_old(now))
     }
 
-    /// Ends the leases of the mount. That of an overlay stays at the remote, unless the overlay is
+    /// Ends the leases of the mount. That of an overlay stays on the remote, unless the overlay is
     /// discarded.
     pub(super) fn end(&self, is_discarded: bool) {
         let mut leases = std::mem::take(&mut *self.current.lock());

@@ -94,15 +94,15 @@ impl MountDaemon {
                     ..FlushRows::default()
                 })?;
                 (upper, changed, dirty) = (loaded.upper, loaded.changed, loaded.outdated);
-                // With hydration or a lazy clone, keep copies of the version, because they save
-                // fetches.
+                // With hydration or a lazy clone, keep the blocks copied from the version, because
+                // they save fetches.
                 if setup.hydrate.is_off() && !lower.repo().is_lazy() {
                     free_committed(&kept, &space, &mut upper, &changed, &*setup.log)?;
                 }
             }
             store = Some(kept);
         }
-        // The lease at the remote of an overlay that continues is renewed in the background, because
+        // The lease on the remote of an overlay that continues is renewed in the background, because
         // the remote may be unreachable.
         let lease_key = lease_key.map(|key| String::from_utf8_lossy(&key).into_owned());
         if let Some(leases) = &leases {

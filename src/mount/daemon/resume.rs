@@ -200,7 +200,7 @@ pub(super) fn ensure_marked(space: &UpperFiles, store: &OverlayDb, key: &[u8; 16
     Ok(space.put_mark(&mark_of(key)).map_err(failed)?)
 }
 
-/// Frees the space of upper files and blocks that are only copies of the version, as after a
+/// Frees the space of upper files and blocks that are identical to those of the version, as after a
 /// commit. The overlay must not be in use yet.
 pub(super) fn free_committed(
     store: &OverlayDb,

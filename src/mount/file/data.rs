@@ -69,8 +69,8 @@ pub struct FileData {
     read_pattern: Mutex<ReadPattern>,
     /// Open handles with which the kernel writes to the upper file directly (passthrough).
     kernel_writers: AtomicU64,
-    /// Set once the kernel was allowed to write to the upper file directly, because a mapping can
-    /// still write after the last handle is closed.
+    /// Set once the kernel has been allowed to write to the upper file directly, because a mapping
+    /// can still write after the last handle is closed.
     was_written_by_kernel: AtomicBool,
     /// Set when the overlay database has a seal of the upper file. The seal is removed before the
     /// file changes.
@@ -398,8 +398,8 @@ impl FileData {
         range: &Range<u64>,
         out: &mut [u8],
     ) -> Option<Result<()>> {
-        // Keep writers out, because a block that was written meanwhile must not be read from the
-        // version.
+        // Keep writers out, because a block that is written at the same time must not be read from
+        // the version.
         let _exclusive = self.exclusive();
         let base = {
             let mut state = self.write_state();

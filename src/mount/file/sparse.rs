@@ -49,7 +49,7 @@ fn write_zeros(file: &File, range: &Range<u64>) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether the byte at `at` is in a hole, and where that hole or data ends, at most `end`.
+/// Returns the hole or data run that contains the offset `at`, clipped to `end`.
 pub(super) fn hole_run(file: &File, at: u64, end: u64) -> FsResult<HoleRun> {
     match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
         Ok(data) if data > at => Ok(HoleRun {

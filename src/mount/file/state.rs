@@ -100,8 +100,8 @@ impl FileState {
             base,
             kept,
             size,
-            // The overlay database does not record copies of the version, so only changed blocks
-            // are known to be in the upper file.
+            // The overlay database does not record which blocks were copied from the version, so
+            // only changed blocks are known to be in the upper file.
             local: dirty.clone(),
             stored: dirty.clone(),
             dirty,

@@ -22,7 +22,7 @@ const FOREIGN_MAX: u32 = 6;
 /// move subtracts one point. A move weighs more, because threads on the wrong processor are slower
 /// than threads that the kernel places.
 const MOVE_WEIGHT: u32 = 4;
-/// Number of points from which on the threads do not follow the requester any more.
+/// Number of points at which the threads stop following the requester.
 const MOVE_LIMIT: u32 = 8;
 
 thread_local! {

@@ -100,8 +100,8 @@ struct SwitchPlanner<'n> {
     dirs: &'n SwitchDirs,
     missing: HashSet<Id>,
     fates: HashMap<u64, InodeFate>,
-    /// New places of inodes whose directory has a different tree now: that tree, and the index in
-    /// it.
+    /// For each inode whose parent directory has a new tree, by inode number: the id of that tree
+    /// and the index of the inode's entry in it.
     new_places: HashMap<u64, (Id, usize)>,
     plan: SwitchPlan,
     retired: HashSet<u64>,
@@ -551,13 +551,13 @@ impl<'n> SwitchPlanner<'n> {
         at.is_some_and(|at| self.names.ino_at(dir, &listed[at]).ok() == Some(ino))
     }
 
-    /// Collects the names that the kernel has to forget: cached names that lead to another inode
-    /// now, and names that it may have cached as missing. The kernel forgets names below a lost
-    /// directory together with the directory.
+    /// Collects the names that the kernel has to forget: cached names that lead to a different
+    /// inode now, and names that it may have cached as missing. The kernel forgets names below a
+    /// lost directory together with the directory.
     fn find_stale_names(&mut self) {
         let names = self.names;
         // First collect all names that the kernel may have cached: of unchanged nodes in
-        // directories with another tree, of hard-linked files, and of changed inodes.
+        // directories with a different tree, of hard-linked files, and of changed inodes.
         let mut known: HashSet<(EntryName, u64)> = HashSet::new();
         for (ino, (place, _)) in names
             .untouched

@@ -61,7 +61,7 @@ pub struct PendingRows {
     pub inodes: HashSet<u64>,
     /// Changed names.
     pub names: HashSet<EntryName>,
-    /// Inodes of which only the times have changed. Their rows can wait for a later flush.
+    /// Inodes for which only the times have changed. Their rows can wait for a later flush.
     pub times: HashSet<u64>,
 }
 
@@ -266,7 +266,7 @@ impl NameTable {
     }
 
     /// Returns inodes with outdated rows in the overlay database. With `times`, this includes
-    /// inodes of which only the times have changed.
+    /// inodes for which only the times have changed.
     pub fn unstored_inodes(&self, times: bool) -> impl Iterator<Item = &Arc<Inode>> {
         let times = self.pending.times.iter().filter(move |_| times);
         self.pending

@@ -558,7 +558,7 @@ impl OverlayDb {
             let was_sealed = found.is_some();
             let inode = row
                 .inode(ino, space, dirty, self.clean, found)
-                .ok_or_else(|| self.damaged(format!("invalid row of inode {ino:x}")))?;
+                .ok_or_else(|| self.damaged(format!("invalid row for inode {ino:x}")))?;
             if let InodeBody::File(data) = &inode.what {
                 let UpperStatus {
                     exists: has_upper,

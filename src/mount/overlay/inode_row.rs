@@ -94,7 +94,7 @@ pub(super) fn row_of(inode: &Inode, changed: bool) -> InodeRow {
         },
     };
     let entry = Entry {
-        // A placeholder, because the root has an empty name, which a tree cannot contain. The
+        // Use a placeholder, because the root has an empty name, which a tree cannot contain. The
         // column `own_name` has the name.
         name: b"-".to_vec(),
         meta: inode.meta.clone(),
@@ -151,8 +151,8 @@ impl InodeRow {
                 });
                 let untouched =
                     |base: Option<Arc<BaseFile>>| base.map_or_else(FileState::empty, FileState::of);
-                // An upper file is made durable before its row is written, and removed after its
-                // row was removed. A missing file is therefore damage.
+                // An upper file is made durable before its row is written, and removed only after
+                // its row has been removed. A missing file is therefore damage.
                 let found = match self.upper.then(|| std::fs::metadata(space.path(ino))) {
                     None => None,
                     Some(Err(e)) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -175,7 +175,7 @@ impl InodeRow {
                 let is_sealed = seal.is_some() && self.upper;
                 let state = match found {
                     None => untouched(base),
-                    // Nothing is lost if the upper file had only copies of the version.
+                    // Nothing is lost if the upper file had only blocks copied from the version.
                     Some(Err(_)) if base.as_deref().is_some_and(copies) => {
                         let data = FileData::new(ino, Arc::clone(space), untouched(base));
                         return Some(self.with(entry.meta, InodeBody::File(Arc::new(data))));
@@ -201,8 +201,9 @@ impl InodeRow {
                             seal.and_then(|(seal, sums)| seal.sums.is_some().then_some(sums));
                         state.sums = Arc::new(known.unwrap_or_else(BlockSums::unknown));
                         // After a crash the upper file may hold written blocks that are not
-                        // recorded as dirty. If the file counted as complete, these blocks would
-                        // count as copies of the version, and a commit would leave them out.
+                        // recorded as dirty. If the file counted as complete, these blocks would be
+                        // taken for copies of the version's blocks, and a commit would leave them
+                        // out.
                         if self.complete && clean {
                             state.with_all_local()
                         } else {

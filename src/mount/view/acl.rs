@@ -63,7 +63,7 @@ pub(super) fn is_access(name: &[u8]) -> bool {
     name == ACL_ACCESS
 }
 
-/// Updates the ACL after the mode was set.
+/// Updates the ACL after the mode has been set.
 pub(super) fn follow_mode(meta: &mut Meta) {
     let mode = meta.mode;
     let Some(list) = meta.xattrs.iter_mut().find(|x| x.name == ACL_ACCESS) else {

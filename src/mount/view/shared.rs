@@ -159,7 +159,7 @@ pub struct View {
     pub(super) ahead: Pool,
     /// Count of seals that were removed one by one.
     pub(super) unsealed: AtomicU64,
-    /// Set when all seals were removed.
+    /// Set when all seals have been removed.
     pub(super) all_unsealed: AtomicBool,
     /// Signals that something has to be flushed.
     pub(super) dirty: Arc<DirtySignal>,
@@ -432,7 +432,7 @@ impl View {
         }
     }
 
-    /// Returns the number of bytes in upper files that are only copies of the version. The next
+    /// Returns the number of bytes in upper files that were only copied from the version. The next
     /// mount frees them, except for small amounts per file.
     pub fn spare_bytes(&self) -> u64 {
         let names = self.names();

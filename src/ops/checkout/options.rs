@@ -94,7 +94,7 @@ pub enum CheckoutError {
         revision: String,
     },
     /// The branch has no version.
-    #[error("branch `{0}` has no version yet")]
+    #[error("branch `{0}` has no versions yet")]
     Unborn(RefName),
     /// HEAD is detached, but the worktree has no version.
     #[error("cannot check out `HEAD`: the worktree has no version yet")]

@@ -82,7 +82,7 @@ pub(super) fn archive(
         Ok(out.write_all(&all).map_err(ExportError::Output)?)
     };
     let file = |bytes: &[u8]| Some(bytes.len() as u64);
-    // The first member shows to `import` that the archive is an image.
+    // From the first member, `import` recognises that the archive is an image.
     put(LAYOUT.0, file(LAYOUT.1), LAYOUT.1)?;
     let (index, saved) = (bytes_of(&index)?, bytes_of(&[saved])?);
     put("index.json", file(&index), &index)?;
@@ -91,7 +91,7 @@ pub(super) fn archive(
     put("blobs/sha256", None, b"")?;
     put(&blob(&sha256(&manifest)), file(&manifest), &manifest)?;
     put(&blob(&sha256(&config)), file(&config), &config)?;
-    // Only the header. `write_all` streams the content, which does not fit into memory.
+    // Write only the header here. `write_all` streams the content, which may not fit into memory.
     put(&blob(&layer), Some(layer_bytes), b"")?;
     export
         .observer

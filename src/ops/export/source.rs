@@ -46,7 +46,7 @@ pub enum ExportError {
     #[error("invalid image name `{0}`")]
     BadName(String),
     /// A tar archive cannot be pushed to a registry.
-    #[error("cannot push a tar archive: registries store images only")]
+    #[error("cannot push a tar archive: registries store only images")]
     NotAnImage,
 }
 

@@ -66,7 +66,7 @@ impl Failure for ForgetError {
             Self::NotInTrash(_) | Self::NothingToUndo => {
                 Some("run `dvc forget --list` to list the versions in the trash".to_owned())
             }
-            Self::Planned(_) => Some("run `dvc gc` to the end, then run the command again".to_owned()),
+            Self::Planned(_) => Some("let `dvc gc` run to completion, then run the command again".to_owned()),
         }
     }
 }

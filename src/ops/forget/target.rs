@@ -27,7 +27,8 @@ impl<'a> Target<'a> {
                 let mut access = RemoteAccess::new(context, remote)?;
                 access.existing()?;
                 access.probe(false)?;
-                // Opened again, because the probe may have added an intent lock to the store.
+                // Open the repository again, because the probe may have added an intent lock to the
+                // store.
                 access.existing()?
             }
             _ => context.repo()?,

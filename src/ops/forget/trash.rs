@@ -15,7 +15,7 @@ pub struct TrashedVersion {
     pub name: String,
     pub ordinal: u64,
     pub subject: String,
-    /// Bytes that the data that was new in the version takes in packs.
+    /// Size in packs of the data that the version added, in bytes.
     pub stored_bytes: u64,
     /// When the version was forgotten, in seconds since 1970.
     pub time: i64,

@@ -1,5 +1,5 @@
-//! Repairs a repository: opens the places to repair from, and checks and repairs in turns until
-//! nothing more can be repaired.
+//! Repairs a repository: opens the sources of the repair, and alternates between checking and
+//! repairing until nothing more can be repaired.
 
 use std::collections::HashSet;
 use std::path::Path;

@@ -52,7 +52,9 @@ impl Failure for UnreadableTrash {
     fn hint(&self) -> Option<String> {
         let id = &self.id;
         match self.source.kind() {
-            Kind::Denied => Some("run the command as its owner, or as root".to_owned()),
+            Kind::Denied => {
+                Some("run the command as the owner of the trash entry, or as root".to_owned())
+            }
             Kind::Integrity => Some(format!(
                 "run `dvc trash restore {id}` and `dvc mount --salvage` to copy what is readable, or \
                  `dvc trash empty {id}` to delete it"

@@ -111,7 +111,7 @@ pub(in crate::ops) fn held_roots(
 ) -> Result<Vec<LooseRoot>> {
     match repo.as_local() {
         Some(_) if repo.state_dir().is_ok() => loose_roots(context, repo, run, &BTreeSet::new()),
-        // A user who can neither write to the repository nor to a cache has no worktree or mount of
+        // A user who can write neither to the repository nor to a cache has no worktree or mount of
         // it.
         _ => lease_roots(repo),
     }

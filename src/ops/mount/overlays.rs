@@ -85,7 +85,7 @@ impl Failure for OverlayError {
                 Some(format!("run `dvc volume rm {volume}` to remove both"))
             }
             Self::Several { .. } => Some("select a repository with `--repo`".to_owned()),
-            Self::Filled(_) => Some("specify a new or an empty directory".to_owned()),
+            Self::Filled(_) => Some("specify a new or empty directory".to_owned()),
         }
     }
 }

@@ -12,11 +12,11 @@ pub enum TrashError {
     /// Files that have changed since would be overwritten.
     #[error("restoring {id} would overwrite newer changes: {paths}")]
     Changed { id: String, paths: String },
-    #[error("the worktree `{worktree}` of {id} does not exist any more")]
+    #[error("the worktree `{worktree}` of {id} no longer exists")]
     NoWorktree { id: String, worktree: String },
     #[error("the files of {id} belong to another worktree: `{worktree}`")]
     OtherWorktree { id: String, worktree: String },
-    #[error("no mount at `{at}`, to which the files of {id} belong")]
+    #[error("the files of {id} belong to a mount at `{at}`, but no version is mounted there")]
     NotMounted { id: String, at: String },
     #[error("the commit of {0} is damaged")]
     Damaged(String),

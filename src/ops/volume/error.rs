@@ -13,10 +13,10 @@ pub enum VolumeError {
     /// No volume has this name.
     #[error("no such volume: `{0}`")]
     Missing(String),
-    /// A volume of this name exists.
+    /// A volume with this name exists.
     #[error("the volume `{0}` already exists")]
     Exists(String),
-    /// A volume of this name exists, with other options.
+    /// A volume with this name exists, with different options.
     #[error("the volume `{0}` already exists with different options")]
     Differs(String),
     /// The volume has users.
@@ -44,14 +44,14 @@ pub enum VolumeError {
         "volume `{0}` is mounted, but the engine does not see the mount: the container would get an empty directory"
     )]
     Unseen(String),
-    /// A volume of this name exists, so that the one in the trash cannot be restored.
-    #[error("cannot restore the volume `{name}`: a volume of this name exists")]
+    /// A volume with this name exists, so the one in the trash cannot be restored.
+    #[error("cannot restore the volume `{name}`: a volume with this name already exists")]
     InTheWay { name: String, id: String },
     /// The record of a volume in the trash is damaged, and there is no copy.
     #[error("the record of the entry `{0}` in the trash is damaged")]
     DamagedInTrash(String),
     /// The overlay of a volume in the trash is gone.
-    #[error("the changes of the volume `{name}` are not in `{}` any more", repository.display())]
+    #[error("the changes of the volume `{name}` are no longer in `{}`", repository.display())]
     Gone { name: String, repository: PathBuf },
     /// The trash has no such entry.
     #[error("no entry `{0}` in the trash")]

@@ -44,8 +44,7 @@ pub struct LocalVolume {
     pub name: String,
     /// The directory of its content, as this process sees it.
     pub at: PathBuf,
-    /// The branch of its versions, if a label names one. The default is a branch with the volume's
-    /// name.
+    /// The branch from the volume's label. `None` means the branch with the volume's name.
     pub branch: Option<String>,
     /// The repository of its versions, if a label names one.
     pub repository: Option<PathBuf>,
@@ -77,9 +76,9 @@ pub enum LocalVolumeError {
     #[error("cannot change the branch of volume `{name}`: its label names branch `{branch}`")]
     Labelled { name: String, branch: String },
     /// The requested version is not the tip of the branch.
-    #[error("cannot fill the volume: branch `{branch}` is at another version")]
+    #[error("cannot fill the volume: branch `{branch}` is at a different version")]
     NotTip { branch: RefName },
-    /// dvc and the engine both have a volume of this name.
+    /// dvc and the engine both have a volume with this name.
     #[error("`{name}` is ambiguous: a dvc volume and a local-driver volume have this name")]
     Ambiguous { name: String },
     /// The volume contains a directory that dvc itself writes to, or is inside of one.
@@ -148,8 +147,8 @@ pub struct LocalVolumeReport {
     pub checkout: Option<CheckoutReport>,
 }
 
-/// Returns the local-driver volume of a name, if there is one. Fails if another driver has a volume
-/// of this name and answers in time.
+/// Returns the local-driver volume with a name, if there is one. Fails if another driver has a
+/// volume with this name and answers in time.
 pub fn find_local_volume(engine: &DockerEngine, name: &str) -> Result<Option<LocalVolume>> {
     if let Some(there) = known(engine, name)? {
         return Ok(Some(there));

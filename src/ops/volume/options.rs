@@ -115,7 +115,13 @@ impl VolumeOptions {
                 self.read_only = match value {
                     "rw" => false,
                     "ro" => true,
-                    _ => return Err(bad(key, format!("`{value}` is neither `rw` nor `ro`")).into()),
+                    _ => {
+                        return Err(bad(
+                            key,
+                            format!("invalid value `{value}`: expected `rw` or `ro`"),
+                        )
+                        .into());
+                    }
                 }
             }
             "branch" => self.branch = Some(RefName::new(value).map_err(|e| text(&e))?),
@@ -125,7 +131,13 @@ impl VolumeOptions {
                 self.live = match value {
                     "1" | "true" | "yes" | "on" => true,
                     "0" | "false" | "no" | "off" => false,
-                    _ => return Err(bad(key, format!("`{value}` is neither `1` nor `0`")).into()),
+                    _ => {
+                        return Err(bad(
+                            key,
+                            format!("invalid value `{value}`: expected `1` or `0`"),
+                        )
+                        .into());
+                    }
                 }
             }
             _ => {

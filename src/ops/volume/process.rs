@@ -64,8 +64,8 @@ impl DvcProgram {
     pub(super) fn begin_branch(&self, repository: &Path, name: &str) -> Result<()> {
         self.init(repository, name)?;
         let repo = Repo::open(repository, OpenOptions::default())?;
-        // A removed volume of this name may have left versions on the branch. The new volume starts
-        // with an empty version on top of them.
+        // A removed volume with this name may have left versions on the branch. The new volume
+        // starts with an empty version on top of them.
         if let Some(tip) = repo.refs().value(RefKind::Branch, &RefName::new(name)?)? {
             let totals = repo.root_info(&repo.commit_cached(&tip)?.tree)?.totals;
             if totals.files == 0 && totals.dirs == 0 {

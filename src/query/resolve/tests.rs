@@ -156,7 +156,7 @@ fn an_unborn_branch_is_named() {
         let e = resolver
             .revision(&Revision::parse(text).unwrap())
             .unwrap_err();
-        assert_eq!(e.to_string(), "branch `main` has no version yet", "{text}");
+        assert_eq!(e.to_string(), "branch `main` has no versions yet", "{text}");
     }
     assert!(made.dir.path().exists());
 }

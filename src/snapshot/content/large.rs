@@ -347,7 +347,7 @@ impl Reader {
             // The file system does not report holes, so the zeros are read.
             Err(_) => return Ok(0),
         };
-        // A block that contains any data is no hole, so its zeros are read.
+        // A block that contains any data is not a hole, so its zeros are read.
         let to = if data == self.stat.size {
             data
         } else {

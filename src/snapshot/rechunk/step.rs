@@ -390,8 +390,8 @@ impl<'p, 'c, 'o, 'a> Cutter<'p, 'c, 'o, 'a> {
         Ok(at)
     }
 
-    /// Returns the first byte at or after `at` that changed, or that is in a block that became a
-    /// hole or ceased to be one.
+    /// Returns the first changed byte at or after `at`. If its block became a hole or is no longer
+    /// one, the complete block counts as changed.
     fn affected(&mut self, at: u64) -> Result<u64> {
         let change = self.plan.next_change(at);
         let block = block_of(change);

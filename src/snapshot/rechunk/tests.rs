@@ -252,8 +252,8 @@ fn apply(file: &mut Changed, ops: &[Op], cuts: &[usize], seed: u64, align: usize
                 file.write(*at, &there, align);
             }
             Op::Resize(len) => file.resize(*len),
-            // Turns the file into a database, which has another chunker. `Header(false)` does the
-            // opposite.
+            // Turns the file into a database, which has a different chunker. `Header(false)` does
+            // the opposite.
             Op::Header(true) => file.write(0, b"SQLite format 3\0", align),
             Op::Cut(i, by, len) => file.write(near(*i, *by), &noise(*len, seed ^ *i as u64), align),
             Op::End(i, by) => file.resize(near(*i, *by)),

@@ -315,8 +315,8 @@ mod tests {
             },
             prints: Vec::new(),
         };
-        // The one snapshot may have been taken in the same clock tick as the last change of the
-        // file; the other one is certainly younger.
+        // One snapshot may have been taken in the same clock tick as the last change of the file;
+        // the other one is certainly younger.
         let (same_tick, younger) = (record(5_000_000), record(900_000_000));
         assert!(
             same_tick.confirms(stat.dev, &stat, 5, 5) && younger.confirms(stat.dev, &stat, 5, 5)

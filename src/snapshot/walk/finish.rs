@@ -71,7 +71,8 @@ impl Walk<'_> {
             },
             false => stat.meta(std::mem::take(&mut state.xattrs)),
         };
-        // A constant instead of the tree, because only the metadata of the directory is compared.
+        // Use a constant instead of the tree, because only the metadata of the directory is
+        // compared.
         let own = fingerprint(b"", &stat, Some(&Id([0; 32])), stat.dev, self.before);
         if let Some(record) = state.record.as_ref().filter(|_| state.clean) {
             let same =
@@ -201,7 +202,8 @@ impl Walk<'_> {
             {
                 continue;
             }
-            // The fingerprint is 0, because the device does not exist and nothing proves its state.
+            // Fingerprint 0 never matches. The device node does not exist, so later walks have no
+            // stat to compare.
             let stat = Stat {
                 kind: FileType::CharacterDevice,
                 ..*dir.stat.lock()

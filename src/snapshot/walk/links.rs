@@ -23,7 +23,7 @@ struct Member {
 #[derive(Default)]
 struct Group {
     members: Vec<Member>,
-    /// The node, once a name was read.
+    /// The node, once a name has been read.
     node: Option<Node>,
     read: bool,
 }

@@ -187,8 +187,8 @@ impl<'a> Walk<'a> {
             .unwrap_or_default();
         let skipped = (self.rules.one_file_system && outside(dir))
             || (self.rules.skip_cache_dirs && !dir.is_root() && entries::is_cache_dir(fd));
-        // The name may lead to another directory than when its parent was scanned, so the open one
-        // counts.
+        // The name may lead to a different directory than when its parent was scanned, so use the
+        // stat of the open directory.
         *dir.stat.lock() = stat;
         let mut state = dir.lock();
         state.xattrs = xattrs;
@@ -674,8 +674,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Sets the node of a file in its slot. `stable` means that the content is that of one moment,
-    /// `fresh` that the file did not change while it was read.
+    /// Sets the node of a file in its slot. `stable` means that the content is from a single point
+    /// in time, and `fresh` means that the file did not change while it was read.
     pub fn put_file(
         &self,
         dir: &Dir,

@@ -13,8 +13,8 @@ use crate::repo::Repo;
 use crate::repo::worktree::RestoredBy;
 use crate::snapshot::walk::dir::Slot;
 
-/// The setuid and setgid bits, with which a program runs with the rights of the owner or group of
-/// its file.
+/// The setuid and setgid bits, which make a program run with the privileges of the owner or group
+/// of its file.
 const SPECIAL: u32 = 0o6000;
 const SETGID: u32 = 0o2000;
 /// Prefixes of the xattrs that only a privileged process may set.
@@ -125,7 +125,7 @@ impl Unrestored {
                 is_kept = true;
             }
         }
-        // New content of a file must not get the rights of its recorded owner.
+        // New content of a file must not get the privileges of its recorded owner.
         let dropped = if is_dir { SETGID } else { SPECIAL };
         if is_kept
             && (is_dir || same_content)

@@ -70,7 +70,7 @@ pub(super) async fn store(
     name: &str,
     source: UploadSource,
 ) -> Result<(), StoreError> {
-    // The name is the digest. A blob of another length is incomplete, so upload it again.
+    // The name is the digest. A blob with a different length is incomplete, so upload it again.
     match head(registry, info, name).await? {
         Some(0) if source.len() == 0 => return Ok(()),
         Some(len) if len == source.len() => match read(registry, info, name, 0, 1).await {
@@ -79,7 +79,8 @@ pub(super) async fn store(
         },
         _ => {}
     }
-    // Two requests, because registries may respond to a single POST with 202 and store nothing.
+    // Send two requests, because registries may respond to a single POST with 202 and store
+    // nothing.
     let begin = registry.url("blobs/uploads/");
     let response = registry
         .send(info, Method::POST, &begin, |r| r.header(CONTENT_LENGTH, 0))
@@ -134,7 +135,7 @@ pub(super) async fn store(
         status if status.is_success() => Err(registry.error(
             info,
             StoreErrorKind::InvalidResponse,
-            format!("status {status} after an upload"),
+            format!("unexpected status {status} after an upload"),
         )),
         _ => Err(registry.status_error(info, response).await),
     }

@@ -168,7 +168,7 @@ impl Registry {
                 ready.as_ref(),
             )
             .await;
-        // One more attempt only: a second 401 means that the registry rejects the new credentials.
+        // Try only once more: a second 401 means that the registry rejects the new credentials.
         self.attempt(
             info,
             &method,

@@ -213,7 +213,7 @@ fn small_objects() {
     assert_eq!(store.get("format").unwrap().as_deref(), Some(&b"new"[..]));
     for key in objects.keys() {
         store.delete(key).unwrap();
-        // To delete a missing object is no error.
+        // Deleting a missing object is not an error.
         store.delete(key).unwrap();
         assert_eq!(store.get(key).unwrap(), None);
     }

@@ -17,7 +17,7 @@ use super::ssh::Ssh;
 
 /// Limit on the connections. By default, sshd accepts ten connections that have not logged in yet.
 pub(super) const CONNECTIONS_MAX: usize = 8;
-/// Number of small requests on each connection from which on another one is opened, if possible.
+/// Number of small requests on each connection at which another connection is opened, if possible.
 /// Opening a connection costs about ten round trips.
 const SHARERS: usize = 12;
 

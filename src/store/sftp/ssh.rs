@@ -24,7 +24,7 @@ const MESSAGES_MAX: usize = 8 << 10;
 const LINES: usize = 3;
 /// The error message if `ssh` reports no cause.
 const NO_CAUSE: &str = "`ssh` exited without an error message; see the server's log, and check that the account may use SFTP";
-/// Time to wait for the last messages after the connection was lost.
+/// Time to wait for the last messages after the connection is lost.
 const LAST_MESSAGES_LIMIT: Duration = Duration::from_secs(2);
 
 /// Options that are always set, because a command, a forwarding or a quiet log level in the user's

@@ -65,7 +65,7 @@ fn an_unborn_branch() {
     assert_eq!(s.dvc(["branch", "--show-current"]).ok().out, "main\n");
     s.dvc(["branch", "x"])
         .code(13)
-        .complains("branch `main` has no version yet");
+        .complains("branch `main` has no versions yet");
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn json_has_everything() {
 fn nothing_yet() {
     let s = fresh();
     assert_snapshot!(s.dvc(["log"]).code(13).err, @"
-    error: branch `main` has no version yet
+    error: branch `main` has no versions yet
     hint: run `dvc commit` to make the first version
     ");
 }

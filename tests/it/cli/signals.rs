@@ -19,7 +19,7 @@ fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
     for (signal, number) in [("HUP", 1), ("INT", 2), ("TERM", 15)] {
         assert_eq!(commit_under(&s, "true", signal), 128 + number, "{signal}");
         s.dvc(["log", signal]).code(13);
-        // `nohup` and the background jobs of shells start programs with ignored signals.
+        // `nohup` and shells (for background jobs) start programs with some signals ignored.
         assert_eq!(
             commit_under(&s, &format!("trap '' {signal}"), signal),
             0,

@@ -72,7 +72,7 @@ fn an_unborn_branch() {
     let s = fresh();
     s.write("a", "");
     assert_snapshot!(s.dvc(["status"]).ok().out, @"
-    on branch main, no version yet
+    on branch main, no versions yet
       A a
     1 path differs
     ");

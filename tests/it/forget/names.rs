@@ -85,7 +85,7 @@ fn a_version_in_the_trash_can_be_used_by_name() {
         second["forgotten"].is_string() && second["collected"] == false,
         "{second}"
     );
-    // A gc keeps it for 14 days.
+    // By default, gc keeps a forgotten version for 14 days.
     h.s.dvc(["-c", "gc.keep-log=0", "-y", "gc", "--now"]).ok();
     assert_eq!(h.s.dvc(["show", "main@v2:n"]).ok().out, "2\n");
 }

@@ -1,6 +1,6 @@
 //! Leases: a version that a process or another repository uses stays, although no ref names it. A
-//! lease that has ended or is damaged, or an object that is no lease, neither keeps data nor stops
-//! a collection forever.
+//! lease that has ended or is damaged, or an object that is not a lease, neither keeps data nor
+//! stops a collection forever.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -392,7 +392,7 @@ fn without_write_access_the_mount_says_so() {
     fs::create_dir_all(v.s.at("ro")).unwrap();
     v.s.dvc(["-C", "../clone", "mount", "main", "../ro", "--ro"])
         .ok()
-        .complains("no lease at origin");
+        .complains("no lease on origin");
     assert_eq!(fs::read(v.s.at("ro/a")).unwrap(), noise(1, 90_000));
     v.s.dvc(["umount", "../ro"]).ok();
 }

@@ -147,7 +147,7 @@ fn few_open_files() {
     assert_kept(&s, &|args| s.dvc(args));
 }
 
-/// Starts a command as another user.
+/// Runs `dvc` as user and group 65534, and waits until it exits.
 fn as_other(s: &Sandbox, args: &[&str]) -> Run {
     let mut command = s.other("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);

@@ -308,7 +308,7 @@ fn a_plan_of_which_every_pack_is_spared() {
     assert!(came_back > 2, "{came_back}");
 }
 
-/// A writer finds data of a forgotten version missing, and enters the version in the trash again,
+/// A writer finds data of a forgotten version missing, and adds the version to the trash log again,
 /// at a time after the collection started.
 #[test]
 fn a_collected_version_that_is_entered_again() {
@@ -355,7 +355,7 @@ fn a_collected_version_that_is_entered_again() {
     }
 }
 
-/// Folding leaves out old fences, which is no damage.
+/// Folding leaves out old fences, which is not damage.
 #[test]
 fn a_trash_log_with_many_fences_is_sound() {
     let stage = Stage::new();

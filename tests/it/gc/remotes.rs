@@ -44,7 +44,7 @@ fn packs(place: &Place) -> Option<BTreeSet<String>> {
     )
 }
 
-/// A repository with four versions at a remote, each with data of its own.
+/// A repository with four versions on a remote, each with data of its own.
 fn pushed(place: &Place) -> Sandbox {
     let ann = place.person("Ann");
     ann.dvc(["init"]).ok();
@@ -117,7 +117,7 @@ fn collected(place: &Place) {
     assert!(shown.bytes == noise(3, 300_000));
 
     // The local repository still has the content of the first version, whose pack is dead at the
-    // remote, so the push sends it again in a pack of another name.
+    // remote, so the push sends it again in a pack with a different name.
     ann.write("large", noise(1, 300_000));
     ann.dvc(["commit", "-m", "as before"]).ok();
     ann.dvc(["push"]).ok();
@@ -340,7 +340,7 @@ fn pushes_and_clones_beside_it() {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for (n, other) in (0u64..).zip(&others) {
-                    // Content of versions whose packs the collection marks as dead meanwhile.
+                    // Use content of versions whose packs the collection is marking as dead.
                     bob.write("copy/large", noise(1 + n % 3, 300_000));
                     bob.dvc(["-C", "copy", "commit", "-m", "Bob's"]).ok();
                     bob.dvc(["-C", "copy", "push", "origin", "bob"]).ok();

@@ -17,7 +17,7 @@ fn person(s3: &S3) -> Sandbox {
     s
 }
 
-/// Pushes versions with data of their own. Every third one is forgotten at the remote.
+/// Pushes versions with data of their own. Every third one is forgotten on the remote.
 fn pushed(s3: &S3, versions: u64) -> Sandbox {
     let ann = person(s3);
     for n in 1..=versions {

@@ -1,10 +1,11 @@
-//! A repository with a version of a directory, and mounts of it that are removed after the test.
+//! A repository that contains one committed directory, and mounts of it that are removed after the
+//! test.
 //!
-//! `DVC_TEST_MOUNT` contains options for all mounts, such as `--hydrate all --wait-hydrated`, to
-//! run the tests in a different mode.
+//! Set `DVC_TEST_MOUNT` to options for all mounts, such as `--hydrate all --wait-hydrated`, to run
+//! the tests in a different mode.
 //!
-//! The real binary mounts. Dropping a mount unmounts it with `dvc umount`; if that fails, the mount
-//! is detached and its process is killed.
+//! The tests mount with the real `dvc` binary. Dropping a [`Mount`] unmounts it with `dvc umount`;
+//! if that fails, the mount is detached and its process is killed.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

@@ -609,7 +609,7 @@ fn the_process_ends_after_its_last_user() {
     mount.umount();
 }
 
-/// SIGUSR1 writes the counters that explain a slow mount to the log.
+/// On SIGUSR1, the mount process logs the counters that explain why a mount is slow.
 #[test]
 fn a_signal_writes_the_state_to_the_log() {
     if !possible() {

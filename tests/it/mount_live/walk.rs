@@ -209,7 +209,7 @@ fn a_mount_does_not_follow_other_machines() {
     a.dvc(["push"]).ok();
     assert_eq!(std::fs::read(mount.join("f")).unwrap(), b"one");
     std::fs::write(mount.join("g"), "of b").unwrap();
-    // The branch has newer versions at the remote. The commit refers to `-b NAME`, whether or not
+    // The branch has newer versions on the remote. The commit refers to `-b NAME`, whether or not
     // this machine knows these versions.
     let other = Mount::new(&b, &[], &[&format!("{url}#v")], "other");
     assert_eq!(std::fs::read(other.join("f")).unwrap(), b"two");

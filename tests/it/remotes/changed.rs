@@ -144,7 +144,7 @@ fn a_remote_of_another_repository() {
     for verb in ["push", "fetch", "pull"] {
         s.dvc([verb]).code(4).complains("a different repository");
     }
-    // Not even `--force` overwrites the branch of the same name in the other repository.
+    // Not even `--force` overwrites the branch with the same name in the other repository.
     s.dvc(["push", "--force"]).code(4);
     s.dvc(["push", "--force", "origin", "mine"]).ok();
     s.dvc(["fetch", "--force"]).ok();
@@ -507,7 +507,7 @@ fn a_rebuilt_index_does_not_affect_other_clones() {
     s.dvc(["-C", "../copy", "fsck", "--data"]).ok();
 }
 
-/// A push with verification again sends objects that it has found damaged at the remote.
+/// A push with verification again sends objects that it has found damaged on the remote.
 #[test]
 fn a_verified_push_repairs_the_damage_it_found() {
     let s = sandbox();

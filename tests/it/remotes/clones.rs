@@ -65,7 +65,7 @@ fn of_a_version_and_of_a_branch() {
         .dvc(["clone", &place.url])
         .code(2)
         .complains("a repository already exists at");
-    taken.complains("hint: specify an empty or a new directory");
+    taken.complains("hint: specify a new or empty directory");
     std::fs::create_dir_all(bob.w("full/of")).unwrap();
     bob.dvc(["clone", &place.url, "full"])
         .code(2)
@@ -169,7 +169,7 @@ fn of_a_repository_without_its_default_branch() {
     let refused = refused
         .complains("no default branch `AMCC`")
         .complains("x, y")
-        .complains("hint: the repository is cloned");
+        .complains("hint: the clone itself is complete");
     assert!(
         refused
             .err
@@ -245,7 +245,7 @@ fn an_unknown_remote_is_13() {
     s.dvc(["fetch", "nope"])
         .code(13)
         .complains("hint: use one of nas, or ");
-    // A name that is no remote is parsed as a branch.
+    // A name that is not a remote is parsed as a branch.
     s.dvc(["push", "nope"])
         .code(13)
         .complains("no branch `nope`");

@@ -321,7 +321,7 @@ fn tags(ann: &Sandbox, bob: &Sandbox) {
     bob.dvc(["-C", "copy", "push", "origin", "v1.0"]).code(4);
 }
 
-/// A branch that was deleted at the remote keeps its remote-tracking branch until `fetch --prune`.
+/// A branch that was deleted on the remote keeps its remote-tracking branch until `fetch --prune`.
 fn prunes(place: &Place, bob: &Sandbox) {
     let known = || {
         bob.dvc([
@@ -353,7 +353,7 @@ fn prunes(place: &Place, bob: &Sandbox) {
     assert_eq!(known(), 0);
     bob.dvc(["-C", "copy", "fetch", "--prune"])
         .ok()
-        .says("origin/AMCC-mine was deleted at the remote");
+        .says("origin/AMCC-mine was deleted on the remote");
     assert_eq!(known(), 13);
 }
 

@@ -74,7 +74,7 @@ fn remote_data_is_not_damage() {
     let s = lazy();
     of(&s, &["checkout", "main", "--", "data"]).ok();
     let sound = |run: Run| run.ok().says("no damage");
-    sound(of(&s, &["fsck", "--data"])).complains("only at the remote");
+    sound(of(&s, &["fsck", "--data"])).complains("only on the remote");
     sound(of(&s, &["fsck", "--rebuild"]));
     std::fs::rename(s.at("far"), s.at("aside")).unwrap();
     for check in [&["fsck", "--data"], &["fsck", "--rebuild"]] {
@@ -95,7 +95,7 @@ fn remote_data_is_not_damage() {
     sound(of(&s, &["fsck"]));
     of(&s, &["fetch", "--data"]).ok();
     let whole = sound(of(&s, &["fsck", "--data"]));
-    assert!(!whole.err.contains("only at the remote"), "{}", whole.err);
+    assert!(!whole.err.contains("only on the remote"), "{}", whole.err);
 }
 
 /// A commit must store data itself that only a different repository has.
@@ -176,7 +176,7 @@ fn a_part_is_never_taken_for_the_whole() {
     of(&s, &["remote", "rm", "origin"]).ok();
     of(&s, &["remote", "add", "origin", "../moved"]).ok();
     assert!(of(&s, &["show", "main~1:data"]).ok().bytes == noise(1, 400_000));
-    of(&s, &["fsck"]).ok().complains("only at the remote");
+    of(&s, &["fsck"]).ok().complains("only on the remote");
     of(&s, &["fetch"]).ok();
     of(&s, &["fsck", "--data"]).ok();
     std::fs::rename(s.at("moved"), s.at("gone")).unwrap();

@@ -69,7 +69,7 @@ fn all_at_once(s: &Sandbox, args: impl Fn(usize) -> Vec<String>) -> Vec<Run> {
         .collect()
 }
 
-/// Asserts that exactly one push to a branch wins, its version is at the remote, and nothing is
+/// Asserts that exactly one push to a branch wins, its version is on the remote, and nothing is
 /// damaged.
 fn one_branch(place: &Place, known: bool) {
     let s = writers(place, known);

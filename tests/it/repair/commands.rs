@@ -136,7 +136,7 @@ fn another_copy_in_the_repository() {
     s.dvc(["fsck", "--data"]).code(5);
     let run = s.dvc(["fsck", "--repair"]);
     if run.code == 0 {
-        run.says("the index does not refer to it any more");
+        run.says("the index no longer refers to it");
         s.dvc(["fsck", "--data"]).ok();
     }
     assert!(fs::read(&pack).unwrap() == bad, "the damaged pack stays");

@@ -49,7 +49,8 @@ pub struct Compare {
     pub skip: Vec<&'static str>,
     /// Include sockets, which versions do not contain.
     pub sockets: bool,
-    /// Include the time of the root, which the repository inside a worktree changes.
+    /// Include the time of the root, which changes when a repository is created inside the
+    /// worktree.
     pub root_time: bool,
     /// Include all times.
     pub times: bool,

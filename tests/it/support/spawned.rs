@@ -47,7 +47,7 @@ impl DerefMut for Spawned {
 
 impl Drop for Spawned {
     fn drop(&mut self) {
-        // After the process was reaped, its id may be that of another process group.
+        // Once the process has been reaped, its id may belong to another process group.
         if let Some(child) = &mut self.child
             && matches!(child.try_wait(), Ok(None))
         {

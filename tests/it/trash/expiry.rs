@@ -85,7 +85,7 @@ fn only_entries_that_are_old_enough_are_deleted() {
         all.iter().rev().map(|entry| text(entry, "id")).collect()
     };
     assert_eq!(listed(), ids);
-    // One from the middle, by name; then the oldest, by its age.
+    // Delete the middle entry by id, then the oldest entry by age.
     s.dvc(["trash", "empty", "-y", &ids[1]]).ok();
     assert_eq!(listed(), [ids[0].clone(), ids[2].clone()]);
     s.dvc(["fsck", "--data"]).ok().says("no damage");
@@ -139,7 +139,7 @@ fn a_gc_keeps_the_version_of_an_overlay_in_the_trash() {
     assert!(entries(&v.dvc(&["--json", "trash"])).is_empty());
     v.dvc(&["forget", "main@v1"]).ok();
     v.dvc(&["fsck", "--data"]).ok().says("no damage");
-    // An overlay that cannot be read stops a gc, whose hint names the command that helps.
+    // An unreadable overlay stops a gc. The hint of the error names the command that helps.
     let dir = v.s.at("r/trash-local/20990101T000000Z-x");
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("overlay.db"), noise(9, 20_000)).unwrap();

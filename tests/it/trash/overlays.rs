@@ -194,7 +194,7 @@ fn checkout_in_a_mount_keeps_the_changes() {
     m.down();
     v.dvc(&["trash", "restore", &id])
         .code(13)
-        .complains("no mount at");
+        .complains("but no version is mounted there");
     assert_eq!(fs::read_dir(m.root()).unwrap().count(), 0);
     v.dvc(&["fsck", "--data"]).ok().says("no damage");
 }

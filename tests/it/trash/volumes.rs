@@ -41,12 +41,12 @@ fn a_removed_volume_exists_again_after_its_restoration() {
     );
     assert!(h.dvc(&["volume", "ls"]).ok().out.is_empty());
     assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
-    // A volume of the same name may exist meanwhile.
+    // Another volume with this name may exist while the entry is in the trash.
     h.create("db", "main", &[]);
     assert!(!h.path("db").join("b").exists());
     h.dvc(&["trash", "restore", &id])
         .code(4)
-        .complains("a volume of this name exists")
+        .complains("a volume with this name already exists")
         .complains("--name NAME");
     h.dvc(&["trash", "restore", &id, "--name", "../up"]).code(2);
     h.dvc(&["trash", "restore", &id, "--to", "x"]).code(2);

@@ -147,7 +147,8 @@ fn changes_in_the_trash_belong_to_one_volume_at_a_time() {
             .unwrap()
             .to_owned()
     };
-    // Remove volumes of the same name several times within a second; the trash entries must differ.
+    // Remove volumes with the same name several times within a second; the trash entries must
+    // differ.
     let all: std::collections::BTreeSet<String> = (0..3).map(|_| entry("db")).collect();
     assert_eq!(all.len(), 3, "{all:?}");
     assert_eq!(h.dvc(&["trash", "-q"]).ok().out.lines().count(), 3);

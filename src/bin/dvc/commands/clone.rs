@@ -202,7 +202,10 @@ fn cloned(
                 "cloned into `{dir}`, {}",
                 out.paint(Paint::Id, version.short())
             )?,
-            _ => writeln!(out, "cloned into `{dir}`; the repository has no branch yet")?,
+            _ => writeln!(
+                out,
+                "cloned into `{dir}`; the repository has no branches yet"
+            )?,
         }
         if args.lazy && report.version.is_some() {
             // Show the path as typed, unless `-C` was given: the user will run the shown commands

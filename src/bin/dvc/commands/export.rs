@@ -135,7 +135,7 @@ pub(crate) fn run(session: &Session, args: &ExportArgs) -> CommandResult {
     // The archive is on standard output, so the report goes to standard error.
     if session.globals.json {
         let line = harmless_json(&json(&report, None, begun.elapsed()))?;
-        // The export is complete, so a report that cannot be written is no error.
+        // The export is complete, so ignore a failure to write the report.
         let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
     } else if session.globals.quiet == 0 {
         let _ = io::stderr().write_all(summary(&report, None, begun.elapsed()).as_bytes());

@@ -139,7 +139,7 @@ pub(crate) fn print(out: &mut Out, report: &FetchReport, took: Duration) -> std:
     for one in &report.refs {
         let name = out.paint(Paint::Branch, &one.name);
         match (one.old, one.new) {
-            (_, None) => writeln!(out, "  {name} was deleted at the remote")?,
+            (_, None) => writeln!(out, "  {name} was deleted on the remote")?,
             (None, Some(new)) => {
                 writeln!(out, "  {name} {} (new)", out.paint(Paint::Id, new.short()))?
             }

@@ -206,7 +206,7 @@ fn print(
             let n = count(report.check.unknown, "object");
             writeln!(
                 out,
-                "no local damage, but {n} could not be looked up at the remote, {took}"
+                "no local damage, but {n} could not be looked up on the remote, {took}"
             )?;
         }
         0 => writeln!(out, "no damage, {took}")?,

@@ -48,7 +48,7 @@ pub(crate) struct GcArgs {
     /// Show which data is kept, why, and until when
     #[arg(long, conflicts_with_all = ["cache", "now", "all_remotes"])]
     pub(crate) status: bool,
-    /// Delete unneeded data now, without waiting; at a remote, asks or needs -y
+    /// Delete unneeded data now, without waiting; on a remote, asks or needs -y
     #[arg(long, conflicts_with_all = ["cache", "grace"])]
     pub(crate) now: bool,
     /// Delete only what has been unneeded for TIME
@@ -111,7 +111,7 @@ pub(crate) struct JsonGc {
     dry_run: bool,
 }
 
-/// The error for a deletion at a remote without a confirmation.
+/// The error for a deletion on a remote without a confirmation.
 #[derive(Debug, thiserror::Error)]
 #[error("--now deletes data of {remote} at once")]
 struct Unconfirmed {
@@ -197,7 +197,7 @@ fn run_repository(session: &Session, args: &GcArgs) -> CommandResult {
             return Ok(Exit::NO);
         }
     }
-    // An error at one remote does not prevent the collection of the others.
+    // An error on one remote does not prevent the collection of the others.
     let (mut exit, mut failed) = (Exit::DONE, None);
     for remote in remotes {
         let at_remote = Context {
@@ -376,7 +376,7 @@ pub(crate) fn collect_garbage(
         progress.notice(Notice {
             level: NoticeLevel::Warning,
             path: Vec::new(),
-            message: format!("could not delete {objects}; the next gc tries again: {because}"),
+            message: format!("could not delete {objects}: {because}; the next gc will try again"),
         });
     }
     drop(progress);

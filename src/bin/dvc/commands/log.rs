@@ -44,10 +44,10 @@ pub(crate) struct LogArgs {
     /// Print ids in full
     #[arg(long, alias = "no-abbrev-commit")]
     pub(crate) no_abbrev: bool,
-    /// Accept git's option of this name: ids are short unless --no-abbrev is given
+    /// Accept git's option with this name: ids are short unless --no-abbrev is given
     #[arg(long, hide = true)]
     pub(crate) abbrev_commit: bool,
-    /// Accept git's option of this name: names of versions are always shown
+    /// Accept git's option with this name: names of versions are always shown
     #[arg(long, hide = true)]
     pub(crate) decorate: bool,
     /// Draw the ancestry graph

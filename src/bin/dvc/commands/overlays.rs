@@ -52,7 +52,7 @@ pub(crate) fn repositories(session: &Session) -> Vec<PathBuf> {
     all
 }
 
-/// Returns the repository that has an overlay of this name.
+/// Returns the repository that has an overlay with this name.
 fn repository_of(session: &Session, name: &str) -> Result<Option<PathBuf>, Failed> {
     let mut found: Vec<PathBuf> = repositories(session)
         .into_iter()

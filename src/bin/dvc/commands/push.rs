@@ -32,7 +32,7 @@ pub(crate) struct PushArgs {
     /// Push all branches
     #[arg(long)]
     pub(crate) all: bool,
-    /// Accept git's `push -u`: dvc always tracks the remote's branch of the same name
+    /// Accept git's `push -u`: dvc always tracks the remote's branch with the same name
     #[arg(short = 'u', long, hide = true)]
     pub(crate) set_upstream: bool,
     /// Push all tags

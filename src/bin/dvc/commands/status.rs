@@ -64,7 +64,7 @@ pub(crate) fn run(session: &Session, args: &StatusArgs) -> CommandResult {
     out.finish()?;
     let unstable = report.changes.iter().any(|c| c.letter == Letter::Unstable);
     let differs = !report.changes.is_empty() || report.interrupted.is_some();
-    // Unstable paths have precedence, because the comparison is incomplete.
+    // Unstable paths take precedence, because the comparison is incomplete.
     Ok(match (unstable, args.exit_code && differs) {
         (true, _) => Exit::with(Kind::Incomplete),
         (false, true) => Exit::NO,
@@ -274,7 +274,7 @@ fn text(out: &mut Out, report: &StatusReport) -> io::Result<()> {
         Some(VersionInfo { id, commit }) => {
             format!("v{} {}", commit.ordinal, out.paint(Paint::Id, id.short()))
         }
-        None => "no version yet".to_owned(),
+        None => "no versions yet".to_owned(),
     };
     match &report.head.branch {
         Some(branch) => writeln!(out, "on branch {}, {at}", out.paint(Paint::Branch, branch))?,

@@ -167,13 +167,13 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "gc.max-repack",
         SettingType::Size { min: 0 },
         "0",
-        "the bytes that `gc` may copy; 0 is no limit",
+        "the bytes that `gc` may copy; 0 means no limit",
     ),
     key(
         "gc.max-time",
         SettingType::Duration,
         "0",
-        "the time after which `gc` stops copying; 0 is no limit",
+        "the time after which `gc` stops copying; 0 means no limit",
     ),
     key(
         "gc.max-unused",
@@ -191,7 +191,7 @@ pub(crate) const KEYS: &[SettingKey] = &[
         "gc.settle",
         SettingType::Duration,
         "",
-        "how long `gc` waits for late writes at a remote without conditional writes; change it only in tests",
+        "how long `gc` waits for late writes to a remote without conditional writes; change it only in tests",
     )),
     hook(
         "hook.failed-commit",
@@ -272,7 +272,7 @@ pub(crate) const KEYS: &[SettingKey] = &[
             "ui.pager",
             SettingType::Text,
             "auto",
-            "the command that pages long output; `auto` is `$PAGER` or `less`, empty is none",
+            "the command that pages long output; `auto` means `$PAGER` or `less`; if empty, no pager is used",
         ),
     )),
     key(
@@ -287,14 +287,14 @@ pub(crate) const KEYS: &[SettingKey] = &[
             "user.author",
             SettingType::Author,
             "",
-            "the author of versions, `Name <mail>`; by default made from `user.name` and `user.email`",
+            "the author of versions, `Name <email>`; by default made from `user.name` and `user.email`",
         ),
     )),
     computed(key(
         "user.email",
         SettingType::Text,
         "",
-        "the mail address of the author",
+        "the email address of the author",
     )),
     computed(key(
         "user.name",

@@ -253,7 +253,7 @@ impl LayerReader {
             }
             ("lazy", toml_edit::Value::Boolean(lazy)) => entry.lazy = *lazy.value(),
             ("url", _) => return Err("the value is not a string".to_owned()),
-            ("lazy", _) => return Err("the value is neither true nor false".to_owned()),
+            ("lazy", _) => return Err("the value is not a boolean".to_owned()),
             _ => return Err("unknown setting: expected `url` or `lazy`".to_owned()),
         }
         Ok(())

@@ -97,7 +97,7 @@ impl<'k> RetentionKey<'k> {
             value if self.option == BRANCHES => SettingType::List.read_toml(value),
             toml_edit::Value::Integer(number) => self.parse_value(&number.value().to_string()),
             toml_edit::Value::String(text) => self.parse_value(text.value()),
-            _ => Err("the value is neither a number nor a text".to_owned()),
+            _ => Err("the value is neither a number nor a string".to_owned()),
         }
     }
 }

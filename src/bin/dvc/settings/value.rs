@@ -8,7 +8,7 @@ use std::time::Duration;
 pub(crate) enum SettingType {
     /// Any text without line breaks and zero bytes.
     Text,
-    /// `Name <mail>`.
+    /// `Name <email>`.
     Author,
     /// `true` or `false`.
     Bool,
@@ -101,7 +101,7 @@ impl SettingType {
                 })
                 .collect::<Result<_, _>>()
                 .map(SettingValue::List),
-            // A file can contain a list, so a text with commas is one item there.
+            // Do not split a string at commas, because a settings file can contain a real list.
             (Self::List, toml_edit::Value::String(text)) => {
                 Ok(SettingValue::List(vec![text.value().clone()]))
             }
@@ -118,7 +118,7 @@ impl SettingType {
     pub(crate) fn description(self) -> String {
         match self {
             Self::Text => "text".to_owned(),
-            Self::Author => "`Name <mail>`".to_owned(),
+            Self::Author => "`Name <email>`".to_owned(),
             Self::Bool => "true or false".to_owned(),
             Self::Size { .. } => "a size such as `256M`".to_owned(),
             Self::Count => "a whole number of at least 1".to_owned(),
@@ -214,15 +214,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(wrong)
 }
 
-/// Parses `Name <mail>` on one line.
+/// Parses `Name <email>` on one line.
 pub(crate) fn author(text: &str) -> Result<String, String> {
     let (name, mail) = text
         .strip_suffix('>')
         .and_then(|t| t.split_once('<'))
-        .ok_or_else(|| format!("invalid author `{text}`: expected `Name <mail>`"))?;
+        .ok_or_else(|| format!("invalid author `{text}`: expected `Name <email>`"))?;
     if name.trim().is_empty() || mail.contains(['<', '>']) || text.chars().any(char::is_control) {
         return Err(format!(
-            "invalid author `{}`: expected `Name <mail>`",
+            "invalid author `{}`: expected `Name <email>`",
             text.escape_debug()
         ));
     }

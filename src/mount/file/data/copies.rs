@@ -1,5 +1,5 @@
-//! Copies of the version in the upper file: hydration creates them, a commit leaves them, and the
-//! next mount frees them. Also contains the read-ahead.
+//! Blocks in the upper file that were copied from the version: hydration creates them, a commit
+//! leaves them, and the next mount frees them. Also contains the read-ahead.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -36,7 +36,7 @@ impl FileData {
     }
 
     /// Writes bytes of the version to the upper file, except to blocks that the file already holds
-    /// or of which only a part is given. Does nothing if the file is damaged or no longer based on
+    /// or for which only a part is given. Does nothing if the file is damaged or no longer based on
     /// `base`.
     pub fn fill(&self, base: &Arc<BaseFile>, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let _exclusive = self.exclusive();

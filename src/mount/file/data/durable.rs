@@ -199,8 +199,8 @@ impl FileData {
             if !state.has_upper || state.damage.is_some() || self.is_sealed() {
                 return Ok(None);
             }
-            // The next mount reads these blocks from the upper file: copies of the version only if
-            // the file is complete.
+            // The next mount reads these blocks from the upper file. Blocks copied from the version
+            // are included only if the file is complete.
             let mut own = if state.is_complete() {
                 state.local.clone()
             } else {
@@ -212,7 +212,7 @@ impl FileData {
         let file = self.space.open(self.ino)?;
         let known = read_unknown_blocks(&file, &sums, size, &own, budget)?;
         let meta = file.metadata()?;
-        // A seal with another length would make the next mount report the file as damaged.
+        // A seal with a different length would make the next mount report the file as damaged.
         let fits = meta.len() == size;
         Ok(fits.then(|| FileSeal {
             size,

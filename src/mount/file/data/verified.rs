@@ -53,7 +53,7 @@ impl FileData {
         })
     }
 
-    /// Returns whether all blocks of a range are only copies of the version.
+    /// Returns whether all blocks of a range are unmodified copies of the version's blocks.
     pub(super) fn is_copy(state: &FileState, range: &Range<u64>) -> bool {
         let blocks = blocks_of(range);
         range.end <= state.kept && state.base.is_some() && state.dirty.missing(&blocks) == [blocks]

@@ -50,8 +50,8 @@ fn fill(w: &Path) {
     std::os::unix::fs::FileExt::write_all_at(&sparse, &zoo::noise(5, 70_000), 250_000).unwrap();
 }
 
-/// Copies the timestamps of the mount to the ordinary directory, because the two have different
-/// clocks.
+/// Sets the modification times in the ordinary directory to those in the mount, because the two
+/// have different clocks.
 fn adopt_times(m: &Path, plain: &Path) {
     let how = Compare {
         holes: false,

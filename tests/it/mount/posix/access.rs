@@ -272,7 +272,7 @@ fn a_damaged_overlay_is_refused() {
         (
             "UPDATE inode SET node = x'00'",
             crashed,
-            "is damaged: invalid row of inode",
+            "is damaged: invalid row for inode",
         ),
         (
             "UPDATE inode SET own_name = 'text'",

@@ -72,7 +72,7 @@ fn hard_links_are_one_file() {
     );
 }
 
-/// A file is written through its remaining hard link after its first name was removed.
+/// A file is written through its remaining hard link after its first name has been removed.
 #[test]
 fn a_file_is_committed_by_the_name_that_is_left() {
     let Some(v) = Volume::of(fill) else { return };

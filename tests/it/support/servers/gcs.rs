@@ -61,7 +61,7 @@ impl Gcs {
         self.serving.port()
     }
 
-    /// Returns the value of `endpoint=` in URLs.
+    /// Returns the base URL of the server, for `endpoint=` in a remote URL.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port())
     }

@@ -308,7 +308,7 @@ impl Shared {
     }
 }
 
-/// The action after a piece was forwarded.
+/// The action after a piece has been forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     Go,

@@ -24,7 +24,7 @@ pub(crate) struct CommitArgs {
     /// Tag the version; `@NAME` is a tag of its branch
     #[arg(long, value_name = "NAME")]
     pub(crate) tag: Vec<String>,
-    /// Record this author, `Name <mail>`
+    /// Record this author, `Name <email>`
     #[arg(long, value_name = "AUTHOR")]
     pub(crate) author: Option<String>,
     /// Record this time

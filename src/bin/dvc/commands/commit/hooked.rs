@@ -26,8 +26,8 @@ pub(crate) struct HookedReport<T> {
 }
 
 impl HookedCommit<'_> {
-    /// Runs `act` between the hooks. `commit_of` returns the report of the commit from the result
-    /// of `act`. A dry run runs no hook.
+    /// Runs `act` between the commit hooks; a dry run runs no hook. `commit_of` extracts the commit
+    /// report from the result of `act`.
     pub(crate) fn run<T>(
         &self,
         act: impl FnOnce() -> Result<T>,

@@ -224,7 +224,7 @@ fn repository_of(
     volumes: &Volumes,
     volume: &LocalVolume,
 ) -> Result<PathBuf, Failed> {
-    // A repository that the user names has precedence over that of the volume.
+    // A repository that the user names takes precedence over that of the volume.
     if session.named_repository().is_some() {
         return Ok(session.place()?.repository);
     }

@@ -55,7 +55,7 @@ fn namesakes() -> DoctorCheck {
     let is_other = |p: &&PathBuf| own.is_none() || identity(p) != own;
     let others: Vec<&PathBuf> = found.iter().filter(is_other).collect();
     let Some(first) = others.first() else {
-        return DoctorCheck::ok(name, "no other program of this name on `PATH`");
+        return DoctorCheck::ok(name, "no other program with this name on `PATH`");
     };
     let shown = display(first.as_os_str().as_bytes());
     if found.first() == Some(first) {

@@ -59,7 +59,7 @@ impl RepairArgs {
 /// Returns the place that the user has named: a remote, a URL, a repository or a directory.
 fn place_of(session: &Session, context: &Context, text: &OsString) -> Result<RepairPlace, Failed> {
     let dir = session.current.join(text);
-    // The name of a remote has precedence over a directory of the same name.
+    // The name of a remote takes precedence over a directory with the same name.
     let name = text
         .to_str()
         .filter(|name| context.remote(name).is_some() || Location::is_url(name));
@@ -165,7 +165,7 @@ pub(super) fn print(out: &mut Out, done: &RepairReport, dry_run: bool) -> Result
     for key in &done.replaced_packs {
         writeln!(
             out,
-            "  the damaged `{key}` stays, but the index does not refer to it any more"
+            "  the damaged `{key}` is kept, but the index no longer refers to it"
         )?;
     }
     for unrepaired in &done.unrepaired_refs {

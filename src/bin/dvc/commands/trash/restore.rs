@@ -23,7 +23,7 @@ use std::path::Path;
 pub(crate) struct RestoreHow<'a> {
     /// Another directory for files.
     pub(crate) to: Option<&'a Path>,
-    /// Another name for a volume.
+    /// The name under which to restore a volume; `None` keeps its old name.
     pub(crate) name: Option<&'a str>,
     pub(crate) dry_run: bool,
 }

@@ -45,7 +45,7 @@ pub(crate) enum VolumeAction {
                         dvc volume create db --from AMCC@v3 --driver local"
 )]
 pub(crate) struct CreateArgs {
-    /// Create a volume of this name
+    /// Create a volume with this name
     pub(crate) name: String,
     /// Fill the volume with this version, or URL#REV; the default is an empty volume
     #[arg(long, value_name = "REV")]

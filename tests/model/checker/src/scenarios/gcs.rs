@@ -8,7 +8,7 @@ use crate::state::{Process, Step};
 pub(super) fn scenarios() -> Vec<Scenario> {
     let one_pack = || Setup::new().pack([0, 1]).log(0, [1]);
     let two_copies = || Setup::new().pack([0, 1]).pack([0]).log(0, [1]);
-    // A gc that is frozen before its plan. Meanwhile, folding has freed the number that it will
+    // A gc is frozen before its plan. Before it continues, folding frees the number that it will
     // use.
     let frozen = Process {
         step: Step::Plan,

@@ -74,7 +74,7 @@ const VERBS: &[VerbFacts] = &[
             ("7", "A hook or a step of `--quiesce` failed."),
         ],
         environment: &[
-            ("DVC_AUTHOR", "The author, `Name <mail>`."),
+            ("DVC_AUTHOR", "The author, `Name <email>`."),
             (
                 "DVC_QUIESCE_PASSWORD",
                 "The password for databases that `--quiesce` connects to.",
@@ -285,7 +285,7 @@ const VERBS: &[VerbFacts] = &[
             ),
             (
                 "4",
-                "Newer changes or a volume of the same name are in the way, or `empty` was not confirmed; nothing was changed.",
+                "Newer changes or a volume with the same name are in the way, or `empty` was not confirmed; nothing was changed.",
             ),
         ],
         files: &[(
