@@ -18,7 +18,7 @@ pub(crate) struct TrashPlaces {
     pub(crate) context: Option<Context>,
     repositories: Vec<PathBuf>,
     volumes: Option<Volumes>,
-    keep_versions: Duration,
+    keep_versions: Option<Duration>,
     keep_local: Duration,
 }
 
@@ -46,13 +46,15 @@ impl TrashPlaces {
             context,
             repositories: overlays::repositories(session),
             volumes,
-            keep_versions: keep("gc.keep-trash"),
+            keep_versions: Some(keep("gc.keep-trash")),
             keep_local: keep("gc.keep-local-trash"),
         })
     }
 
-    /// Leaves out other repositories than the current one, if there is one.
+    /// Leaves out other repositories than the current one, if there is one, and forgotten versions,
+    /// whose list needs all branches to be intact.
     pub(crate) fn here_only(mut self) -> Self {
+        self.keep_versions = None;
         if let Some(context) = &self.context {
             self.repositories = vec![context.repository.clone()];
         }
@@ -67,7 +69,7 @@ impl TrashPlaces {
             context: Some(context.clone()),
             repositories: vec![context.repository.clone()],
             volumes: None,
-            keep_versions: keep("gc.keep-trash"),
+            keep_versions: Some(keep("gc.keep-trash")),
             keep_local: keep("gc.keep-local-trash"),
         })
     }

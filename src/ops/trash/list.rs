@@ -27,8 +27,8 @@ pub struct TrashScope<'a> {
     pub repositories: Vec<PathBuf>,
     /// The volumes of this machine.
     pub volumes: Option<&'a Volumes>,
-    /// How long a garbage collection keeps forgotten versions.
-    pub keep_versions: Duration,
+    /// How long a garbage collection keeps forgotten versions; `None` leaves them out.
+    pub keep_versions: Option<Duration>,
     /// How long a garbage collection keeps everything else.
     pub keep_local: Duration,
 }
@@ -140,16 +140,18 @@ fn until(time: i64, keep: Duration) -> i64 {
 pub fn list(scope: &TrashScope<'_>) -> TrashList {
     let mut all = TrashList::default();
     if let Some(context) = scope.context {
-        let versions = all.add(trashed_versions(context)).unwrap_or_default();
-        all.entries
-            .extend(versions.into_iter().map(|version| TrashEntry {
-                id: version.name.clone(),
-                time: version.time,
-                nanos: 0,
-                until: until(version.time, scope.keep_versions),
-                bytes: version.stored_bytes,
-                item: TrashItem::Version(version),
-            }));
+        if let Some(keep) = scope.keep_versions {
+            let versions = all.add(trashed_versions(context)).unwrap_or_default();
+            all.entries
+                .extend(versions.into_iter().map(|version| TrashEntry {
+                    id: version.name.clone(),
+                    time: version.time,
+                    nanos: 0,
+                    until: until(version.time, keep),
+                    bytes: version.stored_bytes,
+                    item: TrashItem::Version(version),
+                }));
+        }
         if context.remote_repository.is_none() {
             let files = context.repo().and_then(|repo| overwritten_files(&repo));
             for files in all.add(files).unwrap_or_default() {
