@@ -1,5 +1,7 @@
 //! `umount`: unmounts, and waits until all changes of a mount are on disk.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use crate::mount::control::{ControlError, ControlRequest, MountClient, note};
 use crate::mount::health::{MountHealth, health};
 use crate::mount::processes::namespaces;
 use crate::observe::{Notice, NoticeLevel, Observer};
-use crate::ops::mount::{MountState, OVERLAYS, has_overlay, mounted_at};
+use crate::ops::mount::{MountState, OVERLAYS, mounted_at};
 use crate::repo::local_trash::LocalTrash;
 use crate::sys::clock;
 use crate::sys::mountinfo::Mounted;
@@ -54,7 +56,7 @@ pub fn umount(
 
 /// The error for a mount that was unmounted, but whose overlay could not be discarded.
 #[derive(Debug, thiserror::Error)]
-#[error("unmounted, but the overlay `{name}` was not moved to the trash: see `{}`", log.display())]
+#[error("unmounted, but the overlay `{name}` was not discarded: see `{}`", log.display())]
 struct NotDiscarded {
     name: String,
     log: PathBuf,
@@ -77,36 +79,47 @@ impl Failure for NotDiscarded {
 struct DiscardedOverlay {
     repository: PathBuf,
     name: String,
+    /// The inode number of its directory. Another mount may create an overlay of the name.
+    ino: Option<u64>,
     since_secs: i64,
 }
 
 impl DiscardedOverlay {
     fn of(run: &Path, mounted: &Mounted, options: UmountOptions) -> Option<Self> {
-        let note = note(run, mounted).filter(|note| !note.ephemeral)?;
-        Some(Self {
+        let note = note(run, mounted).filter(|note| options.discard && !note.ephemeral)?;
+        let mut overlay = Self {
             repository: note.repository,
-            name: note
-                .overlay
-                .filter(|_| options.discard && !options.no_trash)?,
+            name: note.overlay?,
+            ino: None,
             since_secs: clock::now().secs,
-        })
+        };
+        overlay.ino = overlay.ino_now();
+        Some(overlay)
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.repository.join(OVERLAYS).join(&self.name)
+    }
+
+    fn ino_now(&self) -> Option<u64> {
+        Some(fs::symlink_metadata(self.dir()).ok()?.ino())
     }
 
     /// Returns the entry into which the process of the mount has moved the overlay; `None` if the
-    /// overlay had no changes. Fails if the overlay was not moved.
+    /// overlay had no changes or was deleted. Fails if it was not discarded.
     fn in_trash(self) -> Result<Option<String>> {
+        if self.ino.is_some() && self.ino_now() == self.ino {
+            return Err(NotDiscarded {
+                log: self.dir().join("log"),
+                name: self.name,
+            }
+            .into());
+        }
         let entries = LocalTrash::of(&self.repository).list()?;
         let found = entries
             .into_iter()
             .filter(|entry| entry.name() == self.name && entry.time >= self.since_secs)
             .max_by_key(|entry| entry.time);
-        if found.is_none() && has_overlay(&self.repository, &self.name) {
-            return Err(NotDiscarded {
-                log: self.repository.join(OVERLAYS).join(&self.name).join("log"),
-                name: self.name,
-            }
-            .into());
-        }
         Ok(found.map(|entry| entry.id))
     }
 }

@@ -645,12 +645,9 @@ fn ensure_unserved(record: &VolumeRecord) -> Result<()> {
 }
 
 fn remove_overlay(record: &VolumeRecord) -> Result<()> {
-    let Some(overlay) = overlay_of(record) else {
-        return Ok(());
-    };
-    match std::fs::remove_dir_all(&overlay) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(IoError::new("remove", overlay, e).into())
+    match (&record.local, overlay_of(record)) {
+        (Some(repository), Some(overlay)) if overlay.is_dir() => {
+            daemon::delete_overlay(repository, &overlay, &record.overlay)
         }
         _ => Ok(()),
     }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::layout;
 use crate::error::{Failure, Kind, Result};
 use crate::model::when::{compact_utc, parse_compact_utc};
+use crate::sys::clock;
 use crate::sys::create;
 use crate::sys::io_error::IoError;
 
@@ -208,7 +209,6 @@ impl LocalTrash {
     }
 
     fn entry(&self, id: String) -> TrashedOverlay {
-        use std::os::unix::fs::MetadataExt;
         let dir = self.path(&id);
         let note = read_note(&dir);
         let by_id = || time_of(&id);
@@ -278,6 +278,18 @@ impl LocalTrash {
         Ok(true)
     }
 
+    /// Deletes the directory of an overlay, which no process uses, without an entry in the trash. It
+    /// loses its name first, so that no mount finds a partly deleted overlay.
+    pub fn delete_overlay(&self, overlay: &Path, name: &str) -> Result<()> {
+        let id = entry_id(clock::now().secs, name);
+        let gone = self.dir.join(format!("{DELETING}{id}"));
+        let moved = self.lock_to_add().and_then(|_lock| {
+            Ok(fs::rename(overlay, &gone).map_err(IoError::at("remove", overlay))?)
+        });
+        // A full disk, or a trash on another file system, must not keep a user from discarding changes.
+        remove_all(if moved.is_ok() { &gone } else { overlay })
+    }
+
     /// Fails if the overlay belongs to another user. The rename would succeed in a shared repository,
     /// but not the deletion, and the owner could not restore the overlay any more.
     fn ensure_deletable(&self, id: &str) -> Result<()> {
@@ -334,8 +346,7 @@ fn write_note(overlay: &Path, note: &TrashNote) -> io::Result<()> {
 }
 
 fn sync_dir(dir: &Path) -> Result<()> {
-    let sync = || File::open(dir)?.sync_all();
-    Ok(sync().map_err(IoError::at("sync", dir))?)
+    Ok(create::sync_dir(dir).map_err(IoError::at("sync", dir))?)
 }
 
 fn remove_all(dir: &Path) -> Result<()> {

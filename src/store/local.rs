@@ -145,7 +145,7 @@ impl LocalStore {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()?;
+        create::sync_dir(dir)?;
         trace(
             self.tracer.as_deref(),
             |p| DiskEvent::DirSynced(p.to_owned()),
@@ -195,7 +195,7 @@ pub fn make_durable(dir: &Path) -> io::Result<()> {
     };
     make_durable(above)?;
     create::dir(dir)?;
-    File::open(above)?.sync_all()
+    create::sync_dir(above)
 }
 
 /// Creates the directory of a new repository, accessible only to its owner, and syncs each new name
@@ -210,7 +210,7 @@ pub fn make_root(dir: &Path) -> io::Result<()> {
         .unwrap_or(Path::new("."));
     make_durable(above)?;
     create::private_dir(dir)?;
-    File::open(above)?.sync_all()
+    create::sync_dir(above)
 }
 
 impl Store for LocalStore {

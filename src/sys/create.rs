@@ -206,7 +206,12 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // The content must be durable before the name.
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
-    // The new name is durable only when the directory is synced.
+    sync_dir(dir)
+}
+
+/// Makes the names in a directory durable, because a new name or a rename is durable only when the
+/// directory is synced.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 

@@ -83,6 +83,5 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     // The content must be durable before the name; otherwise, a crash could leave an empty file.
     file.as_file().sync_all()?;
     file.persist(path).map_err(|e| e.error)?;
-    // The rename is durable only when the directory is synced.
-    fs::File::open(dir)?.sync_all()
+    create::sync_dir(dir)
 }

@@ -1,4 +1,4 @@
-//! Moves the overlay of an ended mount to the trash of its repository.
+//! Moves the overlay of an ended mount to the trash of its repository, or deletes it.
 
 use std::path::Path;
 
@@ -34,6 +34,19 @@ pub(super) fn discard_served(
         return Ok(Some(id));
     }
     discard_overlay(repository, overlay, name)
+}
+
+/// Deletes an overlay that no other process uses, without an entry in the trash.
+pub fn delete_overlay(repository: &Path, overlay: &Path, name: &str) -> Result<()> {
+    // The lock keeps a mount from using the overlay while it is deleted. The process that has served
+    // the overlay may still have the lock.
+    let is_ours = waiting::is_locked_by_this_process(overlay)?;
+    let lock = (!is_ours)
+        .then(|| OverlayDb::lock(overlay, name))
+        .transpose()?;
+    LocalTrash::of(repository).delete_overlay(overlay, name)?;
+    drop(lock);
+    Ok(())
 }
 
 fn move_to_trash(repository: &Path, overlay: &Path, name: &str) -> Result<String> {

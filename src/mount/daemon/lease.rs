@@ -243,10 +243,10 @@ impl MountLeases {
     }
 
     /// Ends the leases of the mount. That of an overlay stays on the remote, unless the overlay is
-    /// discarded.
-    pub(super) fn end(&self, is_discarded: bool) {
+    /// gone.
+    pub(super) fn end(&self, is_gone: bool) {
         let mut leases = std::mem::take(&mut *self.current.lock());
-        if self.use_ == LeaseUse::Overlay && !is_discarded {
+        if self.use_ == LeaseUse::Overlay && !is_gone {
             leases.remote = None;
         }
         self.release(leases);

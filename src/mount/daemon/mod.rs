@@ -18,7 +18,7 @@ mod spare;
 mod versions;
 mod waiting;
 
-pub use discard::discard_overlay;
+pub use discard::{delete_overlay, discard_overlay};
 pub use fetched::fetched;
 pub use launch::{DaemonLog, DaemonStart, report_mounted, start_daemon};
 pub use lease::{LeaseSetup, OpenSourceFn, SourceSetup};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use super::discard::discard_served;
+use super::discard::{delete_overlay, discard_served};
 use super::lease::{LEASE, MountLeases};
 use super::resume::{ensure_marked, free_committed, mark_of, remove_orphans, resume, version_root};
 use super::service::MountService;
@@ -251,7 +251,7 @@ impl MountDaemon {
             jobs: setup.jobs,
             kernel_cache,
             follow: setup.follow,
-            leases,
+            leases: leases.map(Arc::new),
             log: Arc::clone(&setup.log),
             device,
             last_refusal: Mutex::default(),
@@ -297,8 +297,8 @@ impl MountDaemon {
     }
 
     /// Serves the mount until it is unmounted, then flushes `overlay`. If the overlay is discarded,
-    /// moves it to the trash, or deletes it if the mount is ephemeral. While there are no requests and nothing to flush, no thread wakes up, unless the
-    /// mount follows a branch.
+    /// moves it to the trash, or deletes it if the mount is ephemeral. While there are no requests
+    /// and nothing to flush, no thread wakes up, unless the mount follows a branch.
     pub fn run(self, overlay: Option<PathBuf>) -> Result<()> {
         let Self {
             inner,
@@ -357,28 +357,27 @@ impl MountDaemon {
             let _ = fetched::note(overlay, inner.lower.repo().fetched());
         }
         let is_deleted = inner.note.ephemeral || inner.no_trash.load(Ordering::Acquire);
-        if let Some(leases) = &inner.leases {
-            // An overlay in the trash needs its version until the lease ends by itself.
-            leases.end(discard && is_deleted);
-        }
         let (log, repository) = (Arc::clone(&inner.log), inner.note.repository.clone());
         let name = inner.note.overlay.clone().unwrap_or_default();
+        let leases = inner.leases.clone();
         drop((inner, socket));
-        match overlay.filter(|_| discard) {
+        let is_gone = match overlay.filter(|_| discard) {
             Some(overlay) if is_deleted => {
-                if let Err(e) = std::fs::remove_dir_all(overlay) {
-                    log(&format!("cannot delete the overlay: {e}"));
-                }
+                delete_overlay(&repository, &overlay, &name).map(|()| true)
             }
             Some(overlay) => {
-                if let Err(e) = discard_served(&repository, &overlay, &name) {
-                    log(&format!(
-                        "cannot move the overlay to the trash: {}",
-                        with_causes(&e)
-                    ));
-                }
+                discard_served(&repository, &overlay, &name).map(|entry| entry.is_none())
             }
-            None => {}
+            None => Ok(false),
+        };
+        let is_gone = is_gone.unwrap_or_else(|e| {
+            log(&format!("cannot discard the overlay: {}", with_causes(&e)));
+            false
+        });
+        if let Some(leases) = leases {
+            // An overlay that exists, even in the trash, needs its version until the lease ends by
+            // itself.
+            leases.end(is_gone);
         }
         // Report a failed flush before a failure to serve, because it means lost data.
         let io = |what, source: std::io::Error| IoError::new(what, &at, source);

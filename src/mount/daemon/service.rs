@@ -30,7 +30,7 @@ pub(super) struct MountService {
     pub(super) jobs: usize,
     pub(super) kernel_cache: KernelCache,
     pub(super) follow: Option<Box<FollowFn>>,
-    pub(super) leases: Option<MountLeases>,
+    pub(super) leases: Option<Arc<MountLeases>>,
     pub(super) log: Arc<LogFn>,
     /// Device number of the mount.
     pub(super) device: (u32, u32),

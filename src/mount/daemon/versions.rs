@@ -53,7 +53,7 @@ pub(super) struct StoredSnapshot<'i> {
     tree: SnapshotTree,
 }
 
-/// What a client wants from a snapshot: see [`ControlRequest::TakeSnapshot`].
+/// The options of a snapshot that a client takes: see [`ControlRequest::TakeSnapshot`].
 pub(super) struct SnapshotWish {
     pub(super) store: bool,
     pub(super) exclude: Vec<String>,

@@ -183,10 +183,7 @@ pub fn discard(repository: &Path, name: &str, how: Discard) -> Result<Option<Str
     let dir = unmounted(repository, name)?;
     match how {
         Discard::ToTrash => daemon::discard_overlay(repository, &dir, name),
-        Discard::Delete => {
-            fs::remove_dir_all(&dir).map_err(IoError::at("remove", &dir))?;
-            Ok(None)
-        }
+        Discard::Delete => daemon::delete_overlay(repository, &dir, name).map(|()| None),
     }
 }
 

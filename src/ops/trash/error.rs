@@ -5,8 +5,6 @@ use crate::error::{Failure, Kind};
 /// A refused or impossible operation on the trash.
 #[derive(Debug, thiserror::Error)]
 pub enum TrashError {
-    #[error("no entry `{0}` in the trash")]
-    Missing(String),
     #[error("`{id}` matches several entries in the trash: {}", entries.join(", "))]
     Ambiguous { id: String, entries: Vec<String> },
     /// Files that have changed since would be overwritten.
@@ -32,10 +30,9 @@ pub enum TrashError {
 impl Failure for TrashError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Missing(_)
-            | Self::Ambiguous { .. }
-            | Self::NoWorktree { .. }
-            | Self::NotMounted { .. } => Kind::NotFound,
+            Self::Ambiguous { .. } | Self::NoWorktree { .. } | Self::NotMounted { .. } => {
+                Kind::NotFound
+            }
             Self::Changed { .. } | Self::OtherWorktree { .. } => Kind::Rejected,
             Self::Damaged(_) | Self::BadName(_) => Kind::Integrity,
             Self::WrongOption { .. } => Kind::Usage,
@@ -44,7 +41,6 @@ impl Failure for TrashError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Missing(_) => "run `dvc trash` to list the trash".to_owned(),
             Self::Ambiguous { .. } => {
                 "use a longer part of the id, or select a repository with `--repo`".to_owned()
             }

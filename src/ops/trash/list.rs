@@ -16,7 +16,7 @@ use crate::ops::checkout::{BASE, OVERLAY, WORKTREE, WORKTREE_HEX};
 use crate::ops::forget::{TrashedVersion, trash as trashed_versions};
 use crate::ops::mount::bytes_below;
 use crate::ops::volume::{TrashedVolume, VolumeRecord, Volumes};
-use crate::repo::local_trash::{LocalTrash, OverlayOwner, TrashedOverlay};
+use crate::repo::local_trash::{LocalTrash, LocalTrashError, OverlayOwner, TrashedOverlay};
 use crate::snapshot::overwritten::{OverwrittenFiles, overwritten_files};
 
 /// The places to look in.
@@ -185,6 +185,8 @@ pub fn list(scope: &TrashScope<'_>) -> TrashList {
     }
     // Volumes whose repository cannot be read now, or whose overlay was not moved yet.
     for volume in volumes.into_values() {
+        let unmoved = scope.volumes.and_then(|volumes| volumes.unmoved(&volume));
+        all.problems.extend(unmoved);
         all.entries.push(volume_entry(volume, scope));
     }
     all.entries
@@ -303,7 +305,7 @@ const PREFIX_MIN: usize = 4;
 
 /// Returns the entry that a user names: by its id, by the id of its commit, or by the start of
 /// either.
-pub fn find<'l>(list: &'l TrashList, id: &str) -> Result<&'l TrashEntry, TrashError> {
+pub fn find<'l>(list: &'l TrashList, id: &str) -> Result<&'l TrashEntry> {
     let starts = |entry: &&TrashEntry| {
         let hex = match &entry.item {
             TrashItem::Version(version) => Some(version.id),
@@ -330,10 +332,11 @@ pub fn find<'l>(list: &'l TrashList, id: &str) -> Result<&'l TrashEntry, TrashEr
     };
     match found.as_slice() {
         [one] => Ok(one),
-        [] => Err(TrashError::Missing(id.to_owned())),
+        [] => Err(LocalTrashError::Missing(id.to_owned()).into()),
         many => Err(TrashError::Ambiguous {
             id: id.to_owned(),
             entries: many.iter().map(shown).collect(),
-        }),
+        }
+        .into()),
     }
 }

@@ -14,7 +14,7 @@ use crate::observe::Observer;
 use crate::ops::checkout::{CheckoutError, CheckoutOptions, CheckoutReport, checkout};
 use crate::ops::mount::OVERLAYS;
 use crate::query::worktree::WalkOptions;
-use crate::repo::local_trash::LocalTrash;
+use crate::repo::local_trash::{LocalTrash, LocalTrashError};
 use crate::repo::refs::Move;
 use crate::snapshot::overwritten::take_out;
 
@@ -58,7 +58,7 @@ pub fn delete_overlay(repository: &Path, id: &str) -> Result<()> {
     if trash.delete(id)? {
         Ok(())
     } else {
-        Err(TrashError::Missing(id.to_owned()).into())
+        Err(LocalTrashError::Missing(id.to_owned()).into())
     }
 }
 
@@ -122,7 +122,8 @@ pub fn restore_files(
     let is_whole = done.done.incomplete == 0 && done.done.damaged == 0;
     let stays = to.is_some() || dry_run || !is_whole;
     if !stays {
-        delete_files(context, worktree_ref, commit_id, "restored", observer)?;
+        // Another process may have restored the same files.
+        forget_files(context, worktree_ref, commit_id, "restored", observer)?;
     }
     Ok(FilesReport {
         dir: to.map_or_else(|| context.worktree.clone(), Path::to_path_buf),
@@ -158,6 +159,21 @@ pub fn delete_files(
     why: &str,
     observer: &dyn Observer,
 ) -> Result<()> {
+    if forget_files(context, worktree, commit, why, observer)? {
+        Ok(())
+    } else {
+        Err(LocalTrashError::Missing(commit.short()).into())
+    }
+}
+
+/// Removes files of a worktree from the trash. Returns false if they are not in it.
+fn forget_files(
+    context: &Context,
+    worktree: &RefName,
+    commit: &Id,
+    why: &str,
+    observer: &dyn Observer,
+) -> Result<bool> {
     let why = format!("trash: {why} {}", commit.short());
     let how = Move {
         who: &context.author,
@@ -166,8 +182,5 @@ pub fn delete_files(
     };
     let repo = context.repo()?;
     let gone = take_out(&repo, observer, worktree, &|id| id == commit, &how)?;
-    if gone.is_empty() {
-        return Err(TrashError::Missing(commit.short()).into());
-    }
-    Ok(())
+    Ok(!gone.is_empty())
 }

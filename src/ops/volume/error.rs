@@ -53,16 +53,13 @@ pub enum VolumeError {
     /// The overlay of a volume in the trash is gone.
     #[error("the changes of the volume `{name}` are no longer in `{}`", repository.display())]
     Gone { name: String, repository: PathBuf },
-    /// The trash has no such entry.
-    #[error("no entry `{0}` in the trash")]
-    NotInTrash(String),
 }
 
 impl Failure for VolumeError {
     fn kind(&self) -> Kind {
         match self {
             Self::BadName(_) | Self::Exists(_) | Self::Differs(_) => Kind::Usage,
-            Self::Missing(_) | Self::NotInTrash(_) | Self::Gone { .. } => Kind::NotFound,
+            Self::Missing(_) | Self::Gone { .. } => Kind::NotFound,
             Self::InTheWay { .. } => Kind::Rejected,
             Self::InUse { .. } => Kind::Busy,
             Self::Unseen(_) => Kind::System,
@@ -77,7 +74,6 @@ impl Failure for VolumeError {
                 Some("use up to 90 letters, digits, `.`, `_` and `-`, and start with a letter or digit".to_owned())
             }
             Self::Missing(_) => Some("run `dvc volume ls` to list the volumes".to_owned()),
-            Self::NotInTrash(_) => Some("run `dvc trash` to list the trash".to_owned()),
             Self::InTheWay { id, .. } => Some(format!(
                 "restore it under another name: `dvc trash restore {id} --name NAME`"
             )),

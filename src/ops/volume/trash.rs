@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use super::error::VolumeError;
 use super::record::{TrashedVolume, VolumeRecord};
-use super::{Volumes, ensure_unserved, overlay_of};
-use crate::error::Result;
+use super::{Volumes, ensure_unserved, overlay_of, remove_overlay};
+use crate::error::{Error, Result};
 use crate::mount::overlay::OverlayDb;
 use crate::repo::Repo;
-use crate::repo::local_trash::{LocalTrash, OverlayOwner, TrashNote, entry_id, time_of};
+use crate::repo::local_trash::{
+    LocalTrash, LocalTrashError, OverlayOwner, TrashNote, entry_id, time_of,
+};
 use crate::sys::clock;
 
 /// The last nanosecond of a second. An entry whose overlay was moved later than its id says counts as
@@ -90,6 +92,15 @@ impl Volumes {
         self.registry.trash()
     }
 
+    /// Returns why the overlay of a volume whose record is in the trash cannot be moved there.
+    pub fn unmoved(&self, volume: &TrashedVolume) -> Option<Error> {
+        let record = volume.record.as_ref()?;
+        let _trash = self.registry.lock_trash().ok()?;
+        // Another process may have restored the volume in the meantime.
+        let is_there = self.registry.is_in_trash(&volume.id);
+        is_there.then(|| move_overlay(record, &volume.id).err())?
+    }
+
     /// Returns the directory of the overlay of a volume in the trash.
     pub fn trashed_overlay(&self, id: &str, record: &VolumeRecord) -> Option<PathBuf> {
         let places = OverlayPlaces::of(record)?;
@@ -148,7 +159,7 @@ impl Volumes {
             (_, Some(copy)) if is_overlay_name(&copy.overlay) => Ok(copy.clone()),
             (_, Some(_)) => Err(VolumeError::DamagedInTrash(id.to_owned()).into()),
             (Some(None), None) => Err(VolumeError::DamagedInTrash(id.to_owned()).into()),
-            (None, None) => Err(VolumeError::NotInTrash(id.to_owned()).into()),
+            (None, None) => Err(LocalTrashError::Missing(id.to_owned()).into()),
         }
     }
 
@@ -160,13 +171,13 @@ impl Volumes {
             .trash()?
             .into_iter()
             .find(|found| found.id == id);
-        let found = found.ok_or_else(|| VolumeError::NotInTrash(id.to_owned()))?;
+        let found = found.ok_or_else(|| LocalTrashError::Missing(id.to_owned()))?;
         if let Some(record) = &found.record
             && let Some(places) = OverlayPlaces::of(record)
         {
             if places.home.exists() {
                 ensure_unserved(record)?;
-                move_overlay(record, id)?;
+                remove_overlay(record)?;
             }
             places.trash.delete(id)?;
         }

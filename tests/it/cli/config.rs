@@ -1,6 +1,7 @@
 //! `dvc config`.
 
 use super::fresh;
+use crate::support::needs;
 use crate::support::sandbox::{Run, Sandbox};
 use std::ffi::OsStr;
 use std::fs;
@@ -136,6 +137,24 @@ fn a_link_stays_a_link() {
     s.dvc(["config", "set", "--global", "core.jobs", "4"]).ok();
     assert!(fs::symlink_metadata(&file).unwrap().is_symlink());
     assert_eq!(fs::read_to_string(&target).unwrap(), "[core]\njobs = 4\n");
+}
+
+/// The owner of a repository must not lead root to another file.
+#[test]
+fn a_link_of_another_user_is_replaced() {
+    if !needs::root_to("give a link to another user") {
+        return;
+    }
+    let s = fresh();
+    let (target, file) = (s.at("home/other.toml"), s.w(".dvcs/config.toml"));
+    fs::write(&target, "[core]\njobs = 3\n").unwrap();
+    let _ = fs::remove_file(&file);
+    std::os::unix::fs::symlink(&target, &file).unwrap();
+    std::os::unix::fs::lchown(&file, Some(12_345), Some(12_345)).unwrap();
+    s.dvc(["config", "set", "core.jobs", "4"]).ok();
+    assert!(fs::symlink_metadata(&file).unwrap().is_file());
+    assert_eq!(fs::read_to_string(&target).unwrap(), "[core]\njobs = 3\n");
+    assert_eq!(s.dvc(["config", "core.jobs"]).ok().out, "4\n");
 }
 
 #[test]

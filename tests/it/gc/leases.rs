@@ -375,6 +375,20 @@ fn a_mount_of_a_lazy_clone_has_a_lease_at_the_remote() {
         umount("rw");
         assert_eq!(remote_leases(&v.s, "r").len(), 1);
     }
+    // An overlay in the trash still needs it; an overlay that is gone does not.
+    let discard = |more: &[&str]| {
+        let all = [&["--json", "umount", "--discard", "../rw"], more].concat();
+        v.s.dvc(all).ok().json()["trash"].clone()
+    };
+    mount("rw", &[]);
+    assert!(discard(&[]).is_null());
+    assert!(remote_leases(&v.s, "r").is_empty());
+    for (no_trash, leases) in [(&["--no-trash"][..], 0), (&[], 1)] {
+        mount("rw", &[]);
+        fs::write(v.s.at("rw/a"), "changed").unwrap();
+        assert_eq!(discard(no_trash).is_null(), leases == 0);
+        assert_eq!(remote_leases(&v.s, "r").len(), leases);
+    }
 }
 
 /// A remote without write access must not prevent the mount.

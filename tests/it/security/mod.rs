@@ -10,7 +10,7 @@ mod forge;
 mod mounts;
 mod names;
 mod ownership;
-mod people;
+pub mod people;
 mod privacy;
 mod refs;
 mod sizes;

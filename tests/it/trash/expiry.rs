@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{entries, only, text};
 use crate::mount::harness::Volume;
+use crate::security::people::{MEMBER, OWNER, People, ROOT, TEAM};
 use crate::support::sandbox::Sandbox;
 use crate::support::zoo::noise;
 
@@ -94,7 +95,7 @@ fn only_entries_that_are_old_enough_are_deleted() {
         let time: jiff::Timestamp = time.parse().unwrap();
         jiff::Timestamp::now().as_second() - time.as_second()
     };
-    gc(&s, &["-c", &format!("gc.keep-local-trash={}s", age + 1)]);
+    gc(&s, &["-c", &format!("gc.keep-local-trash={}s", age + 2)]);
     assert_eq!(listed(), [ids[2].clone()]);
     s.dvc(["trash", "restore", &ids[2]]).ok();
     assert_eq!(s.read("a"), noise(2, 100_000));
@@ -165,4 +166,44 @@ fn the_disk_usage_has_the_trash() {
         "{du}"
     );
     v.dvc(&["du"]).ok().says("trash");
+}
+
+#[test]
+fn an_overlay_of_another_user_stays_in_the_trash() {
+    let Some(people) = People::new() else { return };
+    let repo = people.s.at("r");
+    let r = repo.to_str().unwrap();
+    // The members of a team share the repository, but each overlay is private to its user.
+    people
+        .dvc(ROOT, &["--repo", r, "init", "--shared=all", "-b", "main"])
+        .ok();
+    fs::write(people.dir(ROOT, "w").join("a"), "one").unwrap();
+    people
+        .dvc(ROOT, &["--repo", r, "commit", "-m", "first"])
+        .ok();
+    let team = format!(
+        "chgrp -R {TEAM} '{r}'; find '{r}' -type d -exec chmod 2775 {{}} +; chmod -R g+w '{r}'"
+    );
+    people.sh(ROOT, &team).ok();
+    let dir = repo.join("trash-local/20200101T000000Z-db");
+    let own = repo.join("trash-local/20200101T000000Z-own");
+    for (dir, owner) in [(&dir, OWNER), (&own, MEMBER)] {
+        let make = format!(
+            "umask 007; mkdir -p '{0}'; echo x > '{0}/log'; chmod 700 '{0}'",
+            dir.display()
+        );
+        people.sh(owner, &make).ok();
+    }
+    let dvc = |args: &[&str]| {
+        let all = [&["-c", "safe.directory=*", "--repo", r][..], args].concat();
+        people.dvc(MEMBER, &all)
+    };
+    let run = dvc(&["trash", "empty", "-y", "20200101T000000Z-db"]);
+    assert!(run.code == 12 && dir.join("log").exists(), "{}", run.err);
+    // A gc deletes what it may delete.
+    dvc(&["-y", "gc", "--now"])
+        .ok()
+        .complains("`20200101T000000Z-db` stays in the trash");
+    assert!(dir.join("log").exists() && !own.exists());
+    assert_eq!(fs::read_dir(repo.join("trash-local")).unwrap().count(), 1);
 }

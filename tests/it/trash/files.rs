@@ -4,7 +4,20 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use dvc::model::commit::Timestamp;
+use dvc::model::entry::{Time, Totals};
+use dvc::model::revision::{Revision, RevisionBase};
+use dvc::observe::{Observer, Silent};
+use dvc::ops::checkout::{CheckoutOptions, checkout};
+use dvc::ops::unpack::{UnpackOptions, unpack};
+use dvc::snapshot::commit::Draft;
+use dvc::snapshot::output::Output;
+use dvc::snapshot::overwritten::{KeptTree, keep};
+
 use super::{entries, only, text};
+use crate::support::known::context;
 use crate::support::sandbox::{Run, Sandbox, all_below};
 use crate::support::small::Small;
 use crate::support::zoo::noise;
@@ -374,4 +387,122 @@ fn ignored_files_of_the_target_are_kept_and_never_overwritten() {
     fs::remove_file(s.w("cache")).unwrap();
     s.dvc(["trash", "restore", &id]).ok();
     assert_eq!(s.read("cache"), b"precious");
+}
+
+/// Runs an action when a phase begins for the `left`th time.
+struct AtPhase<'a> {
+    name: &'static str,
+    left: AtomicU32,
+    action: &'a (dyn Fn() + Sync),
+}
+
+impl Observer for AtPhase<'_> {
+    fn phase(&self, name: &'static str, _files: Option<u64>, _bytes: Option<u64>) {
+        if name == self.name && self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            (self.action)();
+        }
+    }
+}
+
+#[test]
+fn files_that_vanish_before_they_are_moved_leave_no_empty_entry() {
+    let s = two_versions();
+    let context = context(s.w(".dvcs"), s.at("w"));
+    s.write("a.swp", "an editor removes it");
+    let options = CheckoutOptions {
+        force: true,
+        ..CheckoutOptions::default()
+    };
+    let observer = AtPhase {
+        name: "move to the trash",
+        left: 1.into(),
+        action: &|| fs::remove_file(s.w("a.swp")).unwrap(),
+    };
+    let done = checkout(&context, &options, &observer).unwrap();
+    assert!(done.kept.is_none() && !s.w("a.swp").exists());
+    assert!(trash(&s).is_empty());
+    // Another program may have made an entry without files. Its restoration changes nothing.
+    s.sh("mkdir ../none; dvc -C ../none --repo ../w/.dvcs commit -b none -m none --allow-empty")
+        .ok();
+    let repo = context.repo().unwrap();
+    let none = s.dvc(["--json", "show", "none"]).ok().json();
+    let tree = dvc::model::id::Id::parse(&text(&none, "tree")).unwrap();
+    let draft = Draft {
+        author: "Eve <eve@example.org>".into(),
+        host: "here".into(),
+        time: Timestamp {
+            secs: 5,
+            nanos: 0,
+            offset: 0,
+        },
+        moved_at: Time { secs: 5, nanos: 0 },
+        message: "checkout -f main".into(),
+        trailers: vec![("Worktree".into(), s.at("w").to_str().unwrap().into())],
+        unstable: Vec::new(),
+    };
+    let worktree = repo.worktree(&s.at("w")).unwrap().trash_name().unwrap();
+    let kept = KeptTree {
+        tree,
+        totals: Totals::default(),
+    };
+    let out = Output::storing(&repo, &Silent).unwrap();
+    keep(&out, &Silent, &worktree, &draft, kept).unwrap();
+    drop(out);
+    let id = text(&only(&s.dvc(["--json", "trash"])), "id");
+    s.dvc(["trash", "restore", &id]).code(5);
+    assert_eq!(s.read("a"), b"two");
+    s.dvc(["branch"]).ok().says("* main");
+    s.dvc(["trash", "empty", "-y", &id]).ok();
+    assert!(trash(&s).is_empty());
+}
+
+#[test]
+fn unpack_keeps_a_change_that_is_made_while_it_compares() {
+    let s = two_versions();
+    s.dvc(["checkout", "main~1"]).ok();
+    let options = UnpackOptions {
+        revision: Some(Revision {
+            base: RevisionBase::Name(dvc::model::refname::RefName::new("main").unwrap()),
+            suffixes: Vec::new(),
+        }),
+        accept: true,
+        ..UnpackOptions::default()
+    };
+    let observer = AtPhase {
+        name: "compare",
+        left: 2.into(),
+        action: &|| s.write("a", "mine"),
+    };
+    let done = unpack(&context(s.w(".dvcs"), s.at("w")), &options, &observer).unwrap();
+    assert!(done.stopped.is_none());
+    assert_eq!(s.read("a"), b"two");
+    s.dvc([
+        "trash",
+        "restore",
+        &text(&only(&s.dvc(["--json", "trash"])), "id"),
+    ])
+    .ok();
+    assert_eq!(s.read("a"), b"mine");
+}
+
+#[test]
+fn two_restorations_at_once_both_succeed() {
+    let s = two_versions();
+    s.write("a", "mine");
+    s.write("big", noise(7, 2 << 20));
+    s.dvc(["checkout", "-f", "main"]).ok();
+    let id = text(&only(&s.dvc(["--json", "trash"])), "id");
+    let context = context(s.w(".dvcs"), s.at("w"));
+    let scope = dvc::ops::trash::TrashScope {
+        context: Some(&context),
+        repositories: Vec::new(),
+        volumes: None,
+        keep_versions: std::time::Duration::from_secs(60),
+        keep_local: std::time::Duration::from_secs(60),
+    };
+    let found = dvc::ops::trash::list(&scope);
+    s.dvc(["trash", "restore", &id]).ok();
+    // The other one has found the entry before it left the trash.
+    let done = dvc::ops::trash::restore_files(&context, &found.entries[0], None, false, &Silent);
+    assert!(!done.unwrap().stays && s.read("a") == b"mine");
 }

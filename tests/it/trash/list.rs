@@ -3,8 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use dvc::observe::Silent;
+use dvc::snapshot::output::Output;
+
 use super::{entries, text};
 use crate::mount::harness::as_user;
+use crate::support::known::context;
 use crate::support::needs;
 use crate::support::sandbox::Sandbox;
 
@@ -174,4 +178,54 @@ fn another_user_lists_but_does_not_take() {
     }
     assert_eq!(entries(&s.dvc(["--json", "trash"])).len(), 1);
     assert_eq!(s.read("a"), b"3");
+}
+
+#[test]
+fn emptying_reports_what_it_could_not_read_or_collect() {
+    let s = three_versions();
+    s.write("a", "mine");
+    let id = text(
+        &s.dvc(["--json", "checkout", "-f", "main"]).ok().json(),
+        "trash",
+    );
+    let dir = s.w(".dvcs/trash-local");
+    fs::create_dir_all(&dir).unwrap();
+    fs::set_permissions(&dir, PermissionsExt::from_mode(0o000)).unwrap();
+    let planned = s.kept_out(["--json", "trash", "empty", "-n"]).code(3);
+    assert_eq!(planned.json()["deleted"][0], *id);
+    // An undo cannot know whether the last removal is among the entries that it cannot read.
+    s.kept_out(["-y", "undo"]).code(12).complains("trash-local");
+    assert_eq!(s.dvc(["show", "main:a"]).ok().out, "3");
+    fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).unwrap();
+    // The collection cannot read this overlay, and stops. The entry is gone nevertheless.
+    fs::create_dir(dir.join("20990101T000000Z-x")).unwrap();
+    fs::write(dir.join("20990101T000000Z-x/overlay.db"), [7; 9000]).unwrap();
+    let run = s.dvc(["--json", "trash", "empty", "-y", &id]).code(5);
+    assert_eq!(run.json()["deleted"], serde_json::json!([id]));
+    assert_eq!(entries(&s.dvc(["--json", "trash"])).len(), 1);
+}
+
+#[test]
+fn emptying_asks_again_if_a_process_writes() {
+    let s = three_versions();
+    s.write("a", "mine");
+    let id = text(
+        &s.dvc(["--json", "checkout", "-f", "main"]).ok().json(),
+        "trash",
+    );
+    let context = context(s.w(".dvcs"), s.at("w"));
+    let repo = context.repo().unwrap();
+    let writer = Output::storing(&repo, &Silent).unwrap();
+    // The question is asked only in a terminal.
+    let ask = || {
+        s.sh(&format!(
+            "echo y | script -qec 'dvc trash empty {id}' /dev/null"
+        ))
+    };
+    let run = ask();
+    assert!(run.code == 11 && run.out.contains("Delete"), "{}", run.out);
+    assert_eq!(entries(&s.dvc(["--json", "trash"])).len(), 1);
+    drop(writer);
+    ask().ok().says("deleted 1 entry");
+    assert!(entries(&s.dvc(["--json", "trash"])).is_empty());
 }

@@ -3,9 +3,13 @@
 use std::fs;
 use std::path::Path;
 
+use dvc::error::Kind;
+use dvc::mount::daemon::delete_overlay;
+use dvc::repo::local_trash::{LocalTrash, OverlayOwner, TrashNote};
+
 use super::{entries, only, text};
 use crate::mount::harness::Volume;
-use crate::support::sandbox::Run;
+use crate::support::sandbox::{Run, Sandbox};
 use crate::support::small::Small;
 
 fn fill(w: &Path) {
@@ -262,4 +266,115 @@ fn a_full_disk_does_not_prevent_a_discard() {
     mount(&["mount", "main", at.to_str().unwrap(), "--name", "kept"]).ok();
     assert_eq!(fs::read(at.join("a")).unwrap(), b"mine");
     v.s.dvc(["umount", at.to_str().unwrap()]).ok();
+}
+
+#[test]
+fn checkout_in_a_mount_keeps_ignored_files() {
+    let Some(v) = Volume::of(|w| {
+        fill(w);
+        fs::write(w.join(".dvcsignore"), "*.log\n").unwrap();
+    }) else {
+        return;
+    };
+    fs::write(v.s.at("w/a"), "two").unwrap();
+    v.commit("second");
+    let mut m = v.mount(&[]);
+    fs::write(m.at("dir/audit.log"), "only here").unwrap();
+    // A commit leaves the file out, so it stays a change of the mount.
+    fs::write(m.at("dir/b"), "two").unwrap();
+    m.commit("third");
+    let id = text(
+        &m.dvc(&["--json", "checkout", "-f", "main@v1"]).ok().json(),
+        "trash",
+    );
+    assert!(!m.at("dir/audit.log").exists());
+    assert_eq!(m.dvc(&["ls", "-r", &id]).ok().out, "dir/\ndir/audit.log\n");
+    // A newer file is not overwritten, although it is ignored.
+    fs::write(m.at("dir/audit.log"), "newer").unwrap();
+    m.dvc(&["trash", "restore", &id])
+        .code(3)
+        .says("stays in the trash");
+    assert_eq!(fs::read(m.at("dir/audit.log")).unwrap(), b"newer");
+    fs::remove_file(m.at("dir/audit.log")).unwrap();
+    m.dvc(&["trash", "restore", &id]).ok();
+    assert_eq!(fs::read(m.at("dir/audit.log")).unwrap(), b"only here");
+    let id = text(&m.down_with(&["--json", "--discard"]).ok().json(), "trash");
+    v.dvc(&["trash", "restore", &id]).ok();
+    m.set("main@v1", &[]);
+    m.up();
+    assert_eq!(fs::read(m.at("dir/audit.log")).unwrap(), b"only here");
+}
+
+#[test]
+fn an_overlay_that_cannot_be_discarded_is_reported() {
+    let Some(v) = Volume::of(fill) else { return };
+    let mut m = v.mount(&["--name", "kept"]);
+    fs::write(m.at("a"), "mine").unwrap();
+    let trash_local = v.s.at("r/trash-local");
+    // No rename moves the overlay to another file system.
+    let Some(disk) = Small::mount(&trash_local, "1m") else {
+        return;
+    };
+    let run = m.down_with(&["--discard"]).code(3);
+    let log = v.s.at("r/overlays/kept/log");
+    run.complains("not discarded")
+        .complains("r/overlays/kept/log")
+        .complains("dvc umount --discard kept");
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains("cannot discard the overlay"), "{log}");
+    m.up();
+    assert_eq!(fs::read(m.at("a")).unwrap(), b"mine");
+    // The overlay can still be deleted.
+    m.down_with(&["--discard", "--no-trash"]).ok();
+    assert!(!v.s.at("r/overlays/kept").exists());
+    drop(disk);
+    assert_eq!(fs::read_dir(trash_local).unwrap().count(), 0);
+}
+
+#[test]
+fn an_overlay_that_a_process_has_locked_is_not_deleted() {
+    let Some(v) = Volume::of(fill) else { return };
+    let mut m = v.mount(&["--name", "kept"]);
+    fs::write(m.at("a"), "mine").unwrap();
+    m.down();
+    // A mount starts after the command has found that no process serves the overlay.
+    let (repository, dir) = (v.s.at("r"), v.s.at("r/overlays/kept"));
+    let lock = fs::File::open(dir.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let refused = delete_overlay(&repository, &dir, "kept").unwrap_err();
+    assert_eq!(refused.kind(), Kind::Busy);
+    assert!(dir.join("overlay.db").exists());
+    drop(lock);
+    v.dvc(&["umount", "--discard", "--no-trash", "kept"]).ok();
+    assert!(!v.s.at("r/overlays/kept").exists() && trash(&v).is_empty());
+}
+
+#[test]
+fn an_outdated_description_does_not_end_an_entry_early() {
+    let s = Sandbox::new();
+    let place = s.at("disk");
+    let Some(_disk) = Small::mount(&place, "64k") else {
+        return;
+    };
+    let trash = LocalTrash::of(&place);
+    let overlay = place.join("overlays/kept");
+    fs::create_dir_all(&overlay).unwrap();
+    fs::create_dir(trash.dir()).unwrap();
+    let note = |time| TrashNote {
+        schema: 1,
+        owner: OverlayOwner::Mount,
+        overlay: "kept".to_owned(),
+        time,
+        nanos: 0,
+        volume: None,
+    };
+    // A restoration was interrupted before it removed the description.
+    fs::write(
+        overlay.join("trash.json"),
+        serde_json::to_vec(&note(5)).unwrap(),
+    )
+    .unwrap();
+    fs::write(place.join("filler"), [1; 1 << 20]).unwrap_err();
+    let id = trash.put(&overlay, &note(86_400), None).unwrap();
+    assert_eq!(trash.find(&id).unwrap().unwrap().time, 86_400);
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::{entries, only, text};
 use crate::support::sandbox::Run;
+use crate::support::small::Small;
 use crate::volumes::host::Host;
 
 /// Creates a volume with one change and removes it. Returns the id in the trash.
@@ -206,4 +207,23 @@ fn undo_restores_the_last_volume() {
     assert_eq!(fs::read(h.path("db").join("b")).unwrap(), b"mine");
     // Outside of a repository, there is nothing else to undo.
     h.dvc(&["undo"]).code(10);
+}
+
+#[test]
+fn an_overlay_that_cannot_be_moved_is_reported_and_deleted() {
+    let Some(h) = Host::new() else { return };
+    let trash_local = h.v.s.at("r/trash-local");
+    // No rename moves the overlay to another file system.
+    let Some(_disk) = Small::mount(&trash_local, "1m") else {
+        return;
+    };
+    let id = removed(&h, "db", "mine");
+    let listed = h.dvc(&["trash"]).code(3).says(&id);
+    listed.complains("cannot list a part of the trash: ");
+    h.dvc(&["trash", "restore", &id]).ok();
+    assert_eq!(fs::read(h.path("db").join("b")).unwrap(), b"mine");
+    h.dvc(&["volume", "rm", "db"]).ok();
+    h.dvc(&["trash", "empty", "-y"]).code(3).says("deleted 1");
+    assert_eq!(fs::read_dir(h.v.s.at("r/overlays")).unwrap().count(), 0);
+    h.dvc(&["trash"]).ok().says("the trash is empty");
 }

@@ -2,7 +2,7 @@
 //! move to the trash.
 
 use crate::commands::forget::print_restored;
-use crate::commands::trash::{RestoreHow, described, restore_entry};
+use crate::commands::trash::{RestoreHow, described, report_problems, restore_entry};
 use crate::failure::{CommandResult, Exit, Failed};
 use crate::globals::DryRun;
 use crate::print::ago;
@@ -110,10 +110,15 @@ impl LastTrashed {
         };
         // The last removed entry comes first.
         let found = list(&places.scope());
-        // The last removal may be among the entries that cannot be read.
-        if let Some(e) = found.problems.into_iter().next() {
-            return Err(e.into());
+        // The last removal may be among the entries of this repository that cannot be read. The
+        // repositories of volumes do not matter.
+        if let (false, Some(context)) = (found.problems.is_empty(), &places.context) {
+            let own = list(&TrashPlaces::of_repository(session, context)?.scope());
+            if let Some(e) = own.problems.into_iter().next() {
+                return Err(e.into());
+            }
         }
+        report_problems(session, &found)?;
         let entry = found.entries.into_iter().find(is_here);
         Ok(entry.map(|entry| Self { places, entry }))
     }

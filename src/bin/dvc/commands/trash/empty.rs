@@ -9,10 +9,10 @@ use crate::print::size;
 use crate::session::Session;
 use crate::trash_places::TrashPlaces;
 use dvc::error::{Error, Failure, Kind};
+use dvc::model::id::Id;
 use dvc::ops::gc::ensure_no_writers;
-use dvc::ops::trash::{
-    TrashEntry, TrashError, TrashItem, delete_files, delete_overlay, find, list,
-};
+use dvc::ops::trash::{TrashEntry, TrashItem, delete_files, delete_overlay, find, list};
+use dvc::repo::local_trash::LocalTrashError;
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 
@@ -41,7 +41,7 @@ pub(super) fn run(session: &Session, args: &EmptyArgs) -> CommandResult {
         entries.extend(&found.entries);
     }
     for id in &args.ids {
-        let entry = find(&found, id).map_err(Error::from)?;
+        let entry = find(&found, id)?;
         if entries.iter().all(|known| known.id != entry.id) {
             entries.push(entry);
         }
@@ -57,6 +57,9 @@ pub(super) fn run(session: &Session, args: &EmptyArgs) -> CommandResult {
     }
     if !dry_run && !entries.is_empty() && !is_confirmed(session, &entries)? {
         return Ok(Exit::NO);
+    }
+    if !dry_run && !session.globals.yes && entries.iter().any(|entry| is_in_packs(entry)) {
+        places.context.as_ref().map_or(Ok(()), ensure_no_writers)?;
     }
     let mut failed = None;
     let mut deleted = Vec::new();
@@ -74,7 +77,7 @@ pub(super) fn run(session: &Session, args: &EmptyArgs) -> CommandResult {
     } else {
         collect(session, &places, &deleted)
     };
-    // What was deleted is reported even if the collection fails.
+    // The deleted entries are reported even if the collection fails.
     let gc = gc.unwrap_or_else(|e| {
         let exit = session.report_failure(&e);
         failed.get_or_insert(exit);
@@ -105,6 +108,11 @@ fn is_confirmed(session: &Session, entries: &[&TrashEntry]) -> Result<bool, Fail
     Ok(session.confirmed(&format!("Delete {what} ({bytes}) permanently?"))?)
 }
 
+/// Returns whether a garbage collection has to delete the data of an entry.
+fn is_in_packs(entry: &TrashEntry) -> bool {
+    matches!(entry.item, TrashItem::Version(_) | TrashItem::Files { .. })
+}
+
 fn delete(
     session: &Session,
     places: &TrashPlaces,
@@ -114,7 +122,7 @@ fn delete(
     if dry_run {
         return Ok(());
     }
-    let missing = || Error::from(TrashError::Missing(entry.id.clone()));
+    let missing = || Error::from(LocalTrashError::Missing(entry.id.clone()));
     match &entry.item {
         // The garbage collection that follows deletes the data.
         TrashItem::Version(_) => {}
@@ -147,23 +155,17 @@ fn collect(
     places: &TrashPlaces,
     deleted: &[&TrashEntry],
 ) -> Result<Option<DoneGc>, Failed> {
-    let (mut versions, mut has_files) = (BTreeSet::new(), false);
-    for entry in deleted {
-        match &entry.item {
-            TrashItem::Version(version) => _ = versions.insert(version.id),
-            TrashItem::Files { .. } => has_files = true,
-            _ => {}
-        }
-    }
-    let Some(context) = &places.context else {
+    let is_needed = deleted.iter().any(|entry| is_in_packs(entry));
+    let Some(context) = places.context.as_ref().filter(|_| is_needed) else {
         return Ok(None);
     };
-    if versions.is_empty() && !has_files {
-        return Ok(None);
-    }
-    if !session.globals.yes {
-        ensure_no_writers(context)?;
-    }
+    let versions: BTreeSet<Id> = deleted
+        .iter()
+        .filter_map(|entry| match &entry.item {
+            TrashItem::Version(version) => Some(version.id),
+            _ => None,
+        })
+        .collect();
     let now = GcArgs {
         now: true,
         ..GcArgs::default()

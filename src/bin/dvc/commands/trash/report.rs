@@ -59,7 +59,7 @@ fn name(entry: &TrashEntry) -> Cow<'_, str> {
 }
 
 /// Describes an entry in a question: `the volume db`.
-pub(super) fn described(entry: &TrashEntry) -> String {
+pub(crate) fn described(entry: &TrashEntry) -> String {
     let name = harmless_line(&name(entry));
     match &entry.item {
         TrashItem::Files { commit, .. } => {
@@ -135,7 +135,7 @@ pub(super) fn exit(found: &TrashList) -> Exit {
 }
 
 /// Reports the places that cannot be read. The entries of other places are still listed.
-pub(super) fn report_problems(session: &Session, found: &TrashList) -> Result<(), Failed> {
+pub(crate) fn report_problems(session: &Session, found: &TrashList) -> Result<(), Failed> {
     let notices = session.store_notices()?;
     for problem in &found.problems {
         notices.notice(Notice {

@@ -15,6 +15,7 @@ use dvc::ops::forget::{RestoreOptions, restore as restore_versions};
 use dvc::ops::trash::{
     TrashEntry, TrashError, TrashItem, find, list, restore_files, restore_overlay,
 };
+use dvc::repo::local_trash::LocalTrashError;
 use dvc::sys::mountinfo;
 use std::path::Path;
 
@@ -36,7 +37,7 @@ pub(super) fn run(session: &Session, args: &RestoreArgs) -> CommandResult {
         Ok(entry) => entry,
         Err(e) => {
             report_problems(session, &found)?;
-            return Err(Error::from(e).into());
+            return Err(e.into());
         }
     };
     let how = RestoreHow {
@@ -149,7 +150,7 @@ pub(crate) fn restore_entry(
 
 /// Returns the current repository, to which versions and files belong.
 fn here<'p>(places: &'p TrashPlaces, entry: &TrashEntry) -> Result<&'p Context, Failed> {
-    let missing = || Error::from(TrashError::Missing(entry.id.clone()));
+    let missing = || Error::from(LocalTrashError::Missing(entry.id.clone()));
     Ok(places.context.as_ref().ok_or_else(missing)?)
 }
 
