@@ -16,14 +16,18 @@ use crate::error::{Failure, Kind, Result};
 use crate::format::refentry::RefEntry;
 use crate::model::id::{Id, ObjectKind, to_hex};
 use crate::model::refname::{RefKind, RefName};
+use crate::model::revision::RevisionSpec;
 use crate::observe::Observer;
+use crate::ops::forget::ForgetError;
+use crate::query::forgotten::forgotten_error;
 use crate::query::history::{ancestors, ancestors_beside};
-use crate::query::resolve::ResolveError;
+use crate::query::resolve::{ResolveError, Resolver};
 use crate::refs::moves::RefMoveError;
 use crate::refs::tracking::{track, tracking};
 use crate::repo::gcwatch::GcWatch;
 use crate::repo::refs::{Move, Refs, report_damaged, value_of};
 use crate::repo::trashlog::TrashLog;
+use crate::repo::whole::CopyDemand;
 use crate::repo::writer::{NewValue, WriteSession, is_collected};
 use crate::repo::{Repo, layout};
 use crate::sync::copy::Copier;
@@ -50,6 +54,8 @@ pub struct PushOptions {
     pub force_with_lease: bool,
     /// Continue even if the remote is not a copy of this repository.
     pub force: bool,
+    /// Versions that the remote has forgotten, and whose data it gets again.
+    pub restore: Vec<RevisionSpec>,
     /// The percentage of sent packs to read back and compare.
     pub verify_percent: u8,
     /// Only report what would be done.
@@ -111,6 +117,8 @@ pub struct PushReport {
     /// Branches that this push leaves out although they have versions that the remote does not
     /// have.
     pub left_out: Vec<RefName>,
+    /// The versions that the remote has taken out of its trash, or would.
+    pub restored: Vec<Id>,
 }
 
 impl PushReport {
@@ -255,6 +263,7 @@ fn push_once(
     if !options.dry_run {
         reach.save()?;
     }
+    let restored = to_restore(context, &repo, &there, options)?;
     let lost = HashSet::new();
     let mut push = Push {
         context,
@@ -266,6 +275,7 @@ fn push_once(
         options,
         observer,
         lost,
+        restored: &restored,
         without_data: Vec::new(),
     };
     let mut report = watch.explain(push.send(&tips, &refs))?;
@@ -279,6 +289,7 @@ fn push_once(
         // Update the trash log before the refs, so that every version without data that a ref
         // reaches has an entry in the log.
         push.enter_without_data()?;
+        push.restore()?;
         for one in &mut refs {
             watch.explain(push.update(&tips, one))?;
         }
@@ -298,8 +309,39 @@ fn push_once(
         created,
         damaged,
         left_out,
+        restored,
         ..report
     })
+}
+
+/// Returns the versions of `--restore`. All of them must be in the trash of the remote.
+fn to_restore(
+    context: &Context,
+    repo: &Repo,
+    there: &Repo,
+    options: &PushOptions,
+) -> Result<Vec<Id>> {
+    if options.restore.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (resolver, trash) = (Resolver::new(repo, context)?, there.forgotten()?);
+    let ours = repo.forgotten()?;
+    let mut ids = Vec::new();
+    for spec in &options.restore {
+        let id = resolver.whole(spec)?;
+        if !trash.contains(&id) {
+            return Err(ForgetError::NotInTrash(spec.to_string()).into());
+        }
+        if let Some(mention) = ours.mention(&id)
+            && !repo
+                .versions_without_data(&[id], CopyDemand::Exists)?
+                .is_empty()
+        {
+            return Err(forgotten_error(context, repo, &id, mention, &ours)?.into());
+        }
+        ids.push(id);
+    }
+    Ok(ids)
 }
 
 /// A ref to push, with its version.
@@ -498,6 +540,8 @@ struct Push<'p, 'a> {
     observer: &'p dyn Observer,
     /// Versions that are damaged locally, or have damaged ancestors.
     lost: HashSet<Id>,
+    /// Versions that the remote takes out of its trash.
+    restored: &'p [Id],
     /// Versions of which the remote gets only the commit object.
     without_data: Vec<Id>,
 }
@@ -512,7 +556,7 @@ impl Push<'_, '_> {
             )
         };
         let moving: Vec<&PushedRef> = refs.iter().filter(moving).collect();
-        if moving.is_empty() {
+        if moving.is_empty() && self.restored.is_empty() {
             return Ok(PushReport::default());
         }
         self.observer.phase("looking", None, None);
@@ -539,7 +583,8 @@ impl Push<'_, '_> {
             .map(|(id, _)| *id)
             .collect();
         // The new value of a ref is sent with its data, even if the version is in the trash.
-        moving.iter().for_each(|one| _ = forgotten.remove(&one.new));
+        let wanted = moving.iter().map(|one| &one.new).chain(self.restored);
+        wanted.for_each(|id| _ = forgotten.remove(id));
         let needed = loop {
             let mut missing = Missing::new(
                 From::Repo(self.repo),
@@ -564,11 +609,13 @@ impl Push<'_, '_> {
                     self.lost.insert(id);
                 }
                 Some((_, e)) => return Err(e),
-                None => {
-                    self.without_data = missing.take_without_data();
-                    break missing.finish();
-                }
+                None => {}
             }
+            for id in self.restored {
+                missing.version(id, &|id| whole.contains(id), Some(1))?;
+            }
+            self.without_data = missing.take_without_data();
+            break missing.finish();
         };
         // The trash log of the remote has the other versions already.
         self.without_data.retain(|id| !theirs.contains(id));
@@ -672,6 +719,25 @@ impl Push<'_, '_> {
             time: self.context.moved_at(),
         };
         TrashLog::new(self.there.store()).enter_without_data(&self.without_data, &how)
+    }
+
+    /// Takes the versions of `--restore` out of the trash of the remote, which has their data now.
+    fn restore(&self) -> Result<()> {
+        if self.restored.is_empty() {
+            return Ok(());
+        }
+        let how = Move {
+            who: &self.context.author,
+            why: "push --restore",
+            time: self.context.moved_at(),
+        };
+        self.observer.step("restore");
+        let done = self.there.restore_versions(self.restored, &how)?;
+        match done.lacking.first() {
+            Some(id) if done.is_planned => Err(ForgetError::Planned(id.short()).into()),
+            Some(id) => Err(ForgetError::Incomplete(id.short()).into()),
+            None => Ok(()),
+        }
     }
 
     /// Creates the marker of a new repository. If another writer has created the repository, checks

@@ -29,7 +29,7 @@ pub enum CopyDemand {
     /// Of those, copies that are not in planned packs.
     Stays,
     /// Of those, copies that are not known to be damaged. Only a commit, which stores the objects
-    /// again, demands this: elsewhere a damaged object must not look like a deleted one.
+    /// again, demands this: for other users, a damaged object must not look like a deleted one.
     Reliable,
 }
 

@@ -31,13 +31,15 @@ pub enum ForgetError {
     NothingToUndo,
     #[error("cannot restore {0}: an unfinished garbage collection may delete its data")]
     Planned(String),
+    #[error("cannot restore {0}: a garbage collection has deleted data that was on the remote")]
+    Incomplete(String),
 }
 
 impl Failure for ForgetError {
     fn kind(&self) -> Kind {
         match self {
             Self::Named { .. } | Self::Excess(_) | Self::TooMany { .. } => Kind::Rejected,
-            Self::Held { .. } | Self::Planned(_) => Kind::Busy,
+            Self::Held { .. } | Self::Planned(_) | Self::Incomplete(_) => Kind::Busy,
             Self::NoBranch(_) | Self::NotInTrash(_) | Self::NothingToUndo => Kind::NotFound,
             Self::Symmetric(_) => Kind::Usage,
         }
@@ -66,6 +68,7 @@ impl Failure for ForgetError {
             Self::NotInTrash(_) | Self::NothingToUndo => {
                 Some("run `dvc forget --list` to list the versions in the trash".to_owned())
             }
+            Self::Incomplete(_) => Some("run the command again".to_owned()),
             Self::Planned(_) => Some("let `dvc gc` run to completion, then run the command again".to_owned()),
         }
     }

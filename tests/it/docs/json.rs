@@ -587,6 +587,9 @@ fn describe_remotes(page: &mut JsonPage) {
     s.dvc(["commit", "-m", "second"]).ok();
     s.dvc(["branch", "-f", "side"]).ok();
     page.check("push", &object(&s, &["push", "--all"]));
+    let forget = ["-y", "forget", "--remote", "origin", "main@v1"];
+    s.dvc(forget).ok();
+    page.check("push", &object(&s, &["push", "--restore", "main@v1"]));
     page.check("fetch", &object(&s, &["-C", "../lazy", "fetch"]));
     page.check("pull", &object(&s, &["-C", "../copy", "pull"]));
     page.check("status", &object(&s, &["-C", "../copy", "status"]));

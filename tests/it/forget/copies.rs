@@ -187,3 +187,37 @@ fn a_lazy_clone_knows_what_is_gone() {
         .complains("main@v2 was forgotten on");
     at(&h, "../lazy/.dvcs", &["log", "--oneline"]).ok();
 }
+
+#[test]
+fn a_push_restores_a_version_that_the_remote_has_collected() {
+    let h = History::days(6);
+    h.s.dvc(["push", "../remote"]).ok();
+    at(
+        &h,
+        "../remote",
+        &["-y", "forget", "--now", "main@v2", "main@v4"],
+    )
+    .ok();
+    at(&h, "../remote", &["-y", "gc", "--now", "--max-unused=0"]).ok();
+    at(&h, "../remote", &["show", "main@v2:n"]).code(13);
+    let push = |more: &[&str]| {
+        h.s.dvc([&["push", "../remote", "--restore", "main@v2"], more].concat())
+    };
+    push(&["-n"]).ok().says("would restore 1 version");
+    at(&h, "../remote", &["show", "main@v2:n"]).code(13);
+    push(&[]).ok().says("restored 1 version");
+    assert_eq!(at(&h, "../remote", &["show", "main@v2:n"]).ok().out, "2\n");
+    at(&h, "../remote", &["show", "main@v4:n"]).code(13);
+    at(&h, "../remote", &["fsck", "--data"])
+        .ok()
+        .says("no damage");
+    push(&[]).code(13).complains("it is not in the trash");
+    // A version that has no data here cannot be restored.
+    h.forget(&["main@v4"]).ok();
+    h.gc();
+    h.s.dvc(["push", "../remote", "--restore", "main@v4"])
+        .code(13);
+    at(&h, "../remote", &["fsck", "--data"])
+        .ok()
+        .says("no damage");
+}

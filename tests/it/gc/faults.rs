@@ -196,7 +196,7 @@ impl Stage {
     }
 }
 
-/// The lock of a lease is on the machine of the remote, so a collector elsewhere cannot try it.
+/// The lock of a lease is on the machine of the remote, so a collector on another machine cannot try it.
 #[test]
 fn a_locked_lease_stays_on_a_remote() {
     let stage = Stage::new(false);
@@ -222,9 +222,9 @@ fn a_locked_lease_stays_on_a_remote() {
     stage.assert_kept("after the lease");
 }
 
-/// Worktrees, overlays and the trash of a repository on a file server cannot be seen from elsewhere.
+/// Worktrees, overlays and the trash of a repository on a file server cannot be seen by another machine.
 #[test]
-fn a_repository_in_use_on_a_file_server_is_not_collected_from_elsewhere() {
+fn a_repository_in_use_on_a_file_server_is_not_collected_by_another_machine() {
     for dir in ["worktrees", "overlays", "trash-local"] {
         let stage = Stage::new(false);
         let mut remote = stage.remote(&Faults::none());

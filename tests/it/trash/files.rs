@@ -497,7 +497,7 @@ fn two_restorations_at_once_both_succeed() {
         context: Some(&context),
         repositories: Vec::new(),
         volumes: None,
-        keep_versions: std::time::Duration::from_secs(60),
+        keep_versions: Some(std::time::Duration::from_secs(60)),
         keep_local: std::time::Duration::from_secs(60),
     };
     let found = dvc::ops::trash::list(&scope);

@@ -10,6 +10,7 @@ use dvc::context::Remote;
 use dvc::error::{Error, Kind};
 use dvc::hooks::{HookError, HookFacts, HookVerb};
 use dvc::model::refname::RefName;
+use dvc::model::revision::RevisionSpec;
 use dvc::model::text::{count, harmless};
 use dvc::observe::{Notice, NoticeLevel, Observer};
 use dvc::ops::push::{PushOptions, PushOutcome, PushReport, RejectedRef, push};
@@ -47,6 +48,9 @@ pub(crate) struct PushArgs {
     /// Continue even if the remote is not a copy of this repository
     #[arg(long)]
     pub(crate) force: bool,
+    /// Send the data of this version again, which the remote has forgotten; may be repeated
+    #[arg(long, value_name = "REV")]
+    pub(crate) restore: Vec<String>,
     /// Read PCT percent of the sent data back and compare it
     #[arg(long, value_name = "PCT", num_args = 0..=1, require_equals = true, default_missing_value = "100",
           value_parser = clap::value_parser!(u8).range(1..=100))]
@@ -59,7 +63,11 @@ pub(crate) struct PushArgs {
 pub(crate) fn run(session: &Session, args: &PushArgs) -> CommandResult {
     let (_, context) = session.here()?;
     let PushTargets { remotes, names } = split(session, &context, args)?;
+    let restore = args.restore.iter();
     let options = PushOptions {
+        restore: restore
+            .map(|spec| RevisionSpec::parse(spec.as_bytes()).map_err(Error::from))
+            .collect::<Result<_, _>>()?,
         names,
         all: args.all,
         tags: args.tags,
@@ -275,6 +283,7 @@ struct JsonPush<'a> {
     verified_packs: u64,
     created: bool,
     not_pushed: Vec<&'a str>,
+    restored: Vec<String>,
     dry_run: bool,
     seconds: f64,
 }
@@ -322,6 +331,7 @@ fn print(
             verified_packs: report.verified,
             created: report.created,
             not_pushed: report.left_out.iter().map(RefName::as_str).collect(),
+            restored: report.restored.iter().map(ToString::to_string).collect(),
             dry_run,
             seconds: took.as_secs_f64(),
         });
@@ -350,6 +360,11 @@ fn print(
                 one.old.map(|id| id.short()).unwrap_or_default()
             )?,
         }
+    }
+    if !report.restored.is_empty() {
+        let versions = count(report.restored.len() as u64, "version");
+        let would = if dry_run { "would restore" } else { "restored" };
+        writeln!(out, "  {would} {versions} from the trash of the remote")?;
     }
     let (packs, requests) = (
         count(report.packs, "pack"),
