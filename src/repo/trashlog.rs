@@ -45,8 +45,6 @@ impl LogEntry for TrashEntry {
 pub const COPIED_WITHOUT_DATA: &str = "fetched without";
 /// The start of the reason of an entry for versions whose data need not stay in the trash.
 pub const FORGET_NOW: &str = "forget --now: ";
-/// The reason of an entry of a writer that found data of a forgotten version missing.
-pub const ALREADY_COLLECTED: &str = "forget: already collected";
 
 /// The last mention of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +60,7 @@ pub struct TrashMention {
 impl TrashMention {
     /// Returns whether data of the version was missing when the entry was written.
     pub fn is_without_data(&self) -> bool {
-        self.why == COPIED_WITHOUT_DATA || self.why == ALREADY_COLLECTED
+        self.why == COPIED_WITHOUT_DATA
     }
 
     /// Returns whether any gc may delete the data of the version, however new the entry is. The gc
@@ -260,12 +258,18 @@ impl<'s> TrashLog<'s> {
     pub fn fence(&self, how: &Move<'_>) -> Result<()> {
         // A log without entries has nothing that a writer could restore.
         while let Some(newest) = self.log.keys()?.first() {
-            let number = self.log.next_number(newest.seq)?;
-            if self.put(number, Vec::new(), Vec::new(), how)? == Appended::Counts {
+            if self.fence_after(newest.seq, how)? == Appended::Counts {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Appends an entry without mentions after entry `number`. `Lost` means that another process
+    /// appended an entry first.
+    pub fn fence_after(&self, number: u64, how: &Move<'_>) -> Result<Appended> {
+        let number = self.log.next_number(number)?;
+        self.put(number, Vec::new(), Vec::new(), how)
     }
 
     fn put(&self, seq: u64, forget: Vec<Id>, restore: Vec<Id>, how: &Move<'_>) -> Result<Appended> {

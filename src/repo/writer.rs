@@ -14,7 +14,7 @@ use super::Repo;
 use super::gclog::GcState;
 use super::log::Appended;
 use super::refs::{Move, value_of};
-use super::trashlog::{ALREADY_COLLECTED, TrashLog, TrashState};
+use super::trashlog::{TrashLog, TrashState};
 use super::whole::{Lacking, WholeCheck};
 use super::writers::WriterMark;
 use crate::error::{Failure, Kind, Result};
@@ -148,14 +148,9 @@ impl<'r> WriteSession<'r> {
             if lost.is_empty() {
                 return Ok(());
             }
-            // A restore that read the log before this entry must look for the objects, which are
+            // A restore that read the log before this fence must look for the objects, which are
             // gone, once more.
-            let how = Move {
-                why: ALREADY_COLLECTED,
-                ..*how
-            };
-            if TrashLog::new(self.repo.store()).append(trash.number, &lost, &[], &how)?
-                == Appended::Counts
+            if TrashLog::new(self.repo.store()).fence_after(trash.number, how)? == Appended::Counts
             {
                 return Ok(());
             }

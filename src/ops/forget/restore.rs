@@ -13,7 +13,7 @@ use crate::query::forgotten::forgotten_error;
 use crate::query::history::HistoryWalk;
 use crate::query::resolve::Resolver;
 use crate::repo::Repo;
-use crate::repo::trashlog::{ALREADY_COLLECTED, FORGET_NOW, TrashLog, TrashState};
+use crate::repo::trashlog::{FORGET_NOW, TrashLog, TrashState};
 use crate::repo::whole::CopyDemand;
 
 /// Prefix of the reasons of entries that `forget` writes.
@@ -54,10 +54,9 @@ pub(in crate::ops) struct LastForget {
 pub(in crate::ops) fn last_forget(repo: &Repo) -> Result<Option<LastForget>> {
     let history = TrashLog::new(repo.store()).read_entries()?;
     let is_forget = |entry: &&TrashEntry| {
-        let is_command = [FORGET, FORGET_NOW]
+        [FORGET, FORGET_NOW]
             .iter()
-            .any(|start| entry.why.starts_with(start));
-        is_command && entry.why != ALREADY_COLLECTED
+            .any(|start| entry.why.starts_with(start))
     };
     // Returns whether the version is still forgotten, and this entry is the last one that forgot
     // it.

@@ -95,3 +95,28 @@ fn formats_show_the_state() {
         "(in the trash)"
     );
 }
+
+/// Each commit after a collection finds data of forgotten ancestors missing. It must not enter them
+/// again, or the log would grow with the history.
+#[test]
+fn a_commit_after_a_collection_enters_no_version_again() {
+    let h = History::days(6);
+    h.forget(&["main@v2", "main@v4"]).ok();
+    h.gc();
+    let ids = || -> usize {
+        let entries = std::fs::read_dir(h.s.w(".dvcs/trash")).unwrap();
+        let texts = entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+        let forget = |text: String| {
+            let entry: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+            entry["forget"].as_array().unwrap().len()
+        };
+        texts.map(forget).sum()
+    };
+    assert_eq!(ids(), 2);
+    for day in 7..10 {
+        h.commit(day, &format!("2024-01-{day:02}T03:00:00Z"));
+        assert_eq!(ids(), 2, "day {day}");
+    }
+    h.s.dvc(["show", "main@v2:n"]).code(13);
+    h.s.dvc(["fsck", "--data"]).ok().says("no damage");
+}

@@ -21,7 +21,7 @@ use dvc::ops::commit::{CommitOptions, commit};
 use dvc::ops::gc::{CollectOptions, collect};
 use dvc::ops::undo::{UndoOptions, undo};
 use dvc::repo::refs::Move;
-use dvc::repo::trashlog::{ALREADY_COLLECTED, TrashLog};
+use dvc::repo::trashlog::{COPIED_WITHOUT_DATA, TrashLog};
 use parking_lot::Mutex;
 
 use crate::support::known::{KnownVersion, assert_sound, commit_all, context, copy_dir, files_of};
@@ -308,8 +308,8 @@ fn a_plan_of_which_every_pack_is_spared() {
     assert!(came_back > 2, "{came_back}");
 }
 
-/// A writer finds data of a forgotten version missing, and adds the version to the trash log again,
-/// at a time after the collection started.
+/// A copy without data adds a forgotten version to the trash log again, at a time after the
+/// collection started.
 #[test]
 fn a_collected_version_that_is_entered_again() {
     let stage = Stage::new();
@@ -338,7 +338,7 @@ fn a_collected_version_that_is_entered_again() {
             dry_run: false,
         };
         branch(&context, &delete, &Silent).unwrap();
-        let again = |_: &str| enter(now + 3600, ALREADY_COLLECTED);
+        let again = |_: &str| enter(now + 3600, COPIED_WITHOUT_DATA);
         let observer = AtStep::new(step, &again);
         let done = collect_now(&context, &observer);
         assert!(

@@ -74,7 +74,7 @@ rules! {
     own_in_r = true, "packs that the writer wrote itself enter R";
     resumed_in_r = true, "packs found present by name (resumed push) enter R";
     walk_rereads_trash = true, "the walk of W1 reads the trash log again (a version may have been restored)";
-    reforget = true, "a walk that skips a forgotten ancestor that is not whole forgets it again before W2";
+    reforget = true, "a walk that skips a forgotten ancestor that is not whole fences the trash log before W2";
     void_plan = false, "variant: a walk that finds its objects in the newest plan voids it by an empty plan";
     walk_renews = false, "variant: after a walk the number it was done under replaces that of W0";
 }

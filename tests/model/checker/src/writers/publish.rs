@@ -213,8 +213,9 @@ impl Action<'_> {
         self.finish(|_| format!("walk: {} is missing: exit 11 or 13", missing.named('x')))
     }
 
-    /// Forgets the ancestors that the walk skipped again, unless the trash log has changed since
-    /// then.
+    /// Appends an entry to the trash log, unless the log has changed since the walk skipped
+    /// ancestors. The ancestors are forgotten already, so the entry names none of them: only its
+    /// number counts.
     fn forget_again(mut self) -> Stepped {
         let Process {
             trash_number,
@@ -226,7 +227,7 @@ impl Action<'_> {
         if self.state.logs[TRASH].number != trash_number {
             return self.go_to(Step::Walk, |_| "trash log moved: walks again".to_owned());
         }
-        let forgotten = self.state.forgotten() | skipped;
+        let forgotten = self.state.forgotten();
         self.state.logs[TRASH].append(forgotten.to_byte())?;
         self.me().to_walk = Set::EMPTY;
         let next = self.after_reread();
