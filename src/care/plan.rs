@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::ahead;
-use super::tally::{FramePlace, PackTally, Tally};
+use super::tally::{BasePlace, PackTally, Tally};
 use crate::error::{Error, Kind, Result};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
@@ -58,10 +58,12 @@ pub(super) struct UsedFrame {
     pub object_bytes: u64,
     /// Objects that are needed, with their lengths.
     pub needed: Vec<(Id, u32)>,
-    /// Whether needed objects take most of the uncompressed frame, or the frame is the base of a
-    /// delta, so that the frame is copied as it is.
+    /// Whether needed objects take most of the uncompressed frame, so that the frame is copied as it
+    /// is.
     pub is_copied_whole: bool,
-    pub is_base: bool,
+    /// The copied objects that are bases of needed deltas, with their offsets in the decompressed
+    /// frame.
+    pub bases: Vec<(u32, Id)>,
 }
 
 /// The exact use of one pack, from its table of contents.
@@ -74,9 +76,9 @@ pub(super) struct PackUse {
     pub frame_bytes: u64,
     /// Objects that are copied with their frames although another copy of them was chosen.
     pub spare: Vec<Id>,
-    /// Offsets of base frames that are not copied, because only one delta needs them. The object of
-    /// that delta is stored in full instead.
-    pub unwrapped: Vec<u32>,
+    /// Bases that are not copied, because only one delta needs them: the offsets of their frames,
+    /// and their own in the decompressed frame. The object of that delta is stored in full instead.
+    pub unwrapped: Vec<(u32, u32)>,
 }
 
 /// The packs of a [`Tally`] that a gc changes, by their numbers. All other packs stay as they are.
@@ -231,23 +233,22 @@ impl Plan {
         tally: &Tally<'_>,
         limits: &PlanLimits,
     ) -> Result<()> {
-        let bases: HashSet<FramePlace> = self
-            .copied
-            .iter()
-            .flat_map(|(number, used)| used.unwrapped.iter().map(move |offset| (*number, *offset)))
-            .collect();
+        let of_pack = |(number, used): (&u32, &PackUse)| -> Vec<BasePlace> {
+            let unwrapped = used.unwrapped.iter();
+            let place = |(offset, within): &(u32, u32)| ((*number, *offset), *within);
+            unwrapped.map(place).collect()
+        };
+        let bases: HashSet<BasePlace> = self.copied.iter().flat_map(of_pack).collect();
         if bases.is_empty() {
             return Ok(());
         }
         let mut lost: BTreeMap<u32, u64> = BTreeMap::new();
         for row in MergedRows::new(&repo.index()?.segments(PackKind::Data))? {
             let row = row?;
-            let place = |location| tally.place(PackKind::Data, location);
-            if let Some(delta) = place(&row.place)
+            if let Some(delta) = tally.place(PackKind::Data, &row.place)
                 && row
                     .base
-                    .as_ref()
-                    .and_then(place)
+                    .and_then(|base| tally.base_place(&base))
                     .is_some_and(|base| bases.contains(&base))
                 && !self.dropped.contains(&delta.0)
                 && !self.copied.contains_key(&delta.0)
@@ -292,9 +293,10 @@ impl Plan {
                 .iter_mut()
                 .filter(|frame| !frame.is_copied_whole)
             {
+                let is_base = |id: &Id| frame.bases.iter().any(|base| base.1 == *id);
                 frame
                     .needed
-                    .retain(|(id, _)| !spare.contains(&(kind(number), *id)));
+                    .retain(|(id, _)| is_base(id) || !spare.contains(&(kind(number), *id)));
             }
             used.frames
                 .retain(|frame| frame.is_copied_whole || !frame.needed.is_empty());
@@ -352,6 +354,9 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32, limits: &PlanLimits) ->
         let place = (number, offset);
         used.frame_bytes += u64::from(frame.stored);
         let (mut needed, mut needed_bytes, mut object_bytes) = (Vec::new(), 0u64, 0u64);
+        // All bases of the frame, and those among them that only one delta needs.
+        let (mut bases, mut single) = (Vec::new(), Vec::new());
+        let mut within = 0u32;
         for (id, len) in &frame.objects {
             object_bytes += u64::from(*len);
             // The index has no row for a delta whose base was deleted: an earlier run has stored
@@ -361,22 +366,31 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32, limits: &PlanLimits) ->
                 let at = |row: &IndexRow| row.place.pack == pack.name && row.place.offset == offset;
                 Ok::<_, Error>(frame.codec != CODEC_DELTA || rows.iter().any(at))
             };
-            if tally.is_needed(pack.kind, id, place)? && is_copy()? {
+            let is_needed = tally.is_needed(pack.kind, id, place)? && is_copy()?;
+            let deltas = tally.deltas_of((place, within));
+            // Keeping a base that no version needs for a single delta saves nothing, because
+            // storing the delta's object in full takes about the same space.
+            if is_needed || deltas > 1 {
                 needed.push((*id, *len));
                 needed_bytes += u64::from(*len);
+            } else if deltas == 1 {
+                single.push(within);
             }
-        }
-        // Keeping a base that no version needs for a single delta saves nothing, because storing
-        // the delta's object in full takes about the same space.
-        let deltas = tally.deltas_of(place);
-        let is_base = deltas > 1 || deltas == 1 && !needed.is_empty();
-        if needed.is_empty() && !is_base {
-            used.unwrapped.extend((deltas > 0).then_some(offset));
-            continue;
+            bases.extend((deltas > 0).then_some((within, *id)));
+            within = within.saturating_add(*len);
         }
         let unneeded_bytes = object_bytes.saturating_sub(needed_bytes) as f64;
-        let is_copied_whole =
-            is_base || unneeded_bytes <= limits.frame_share() * object_bytes as f64;
+        let is_copied_whole = !needed.is_empty()
+            && (frame.codec == CODEC_DELTA
+                || unneeded_bytes <= limits.frame_share() * object_bytes as f64);
+        if !is_copied_whole {
+            bases.retain(|(within, _)| !single.contains(within));
+            used.unwrapped
+                .extend(single.into_iter().map(|within| (offset, within)));
+        }
+        if needed.is_empty() {
+            continue;
+        }
         if is_copied_whole && frame.codec != CODEC_DELTA {
             for (id, _) in &frame.objects {
                 if !needed.iter().any(|needed| needed.0 == *id)
@@ -393,7 +407,7 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32, limits: &PlanLimits) ->
             object_bytes,
             needed,
             is_copied_whole,
-            is_base,
+            bases,
         });
     }
     Ok(used)

@@ -11,7 +11,7 @@ use std::time::Instant;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::plan::{Plan, UsedFrame, table_of};
-use super::tally::{FramePlace, Tally};
+use super::tally::{BasePlace, Tally};
 use crate::codec::compress::{CompressionProfile, Compressor};
 use crate::error::{Kind, Result};
 use crate::format::frame::{CODEC_DELTA, CODEC_RAW, CODEC_ZSTD, FRAME_PLAIN_MAX, FrameHead};
@@ -66,6 +66,7 @@ pub(super) fn repack(
         open: Default::default(),
         gathered: Default::default(),
         full: Vec::new(),
+        base_ids: HashMap::new(),
         moved: HashMap::new(),
         pending: Default::default(),
         sizes: HashMap::new(),
@@ -122,8 +123,10 @@ struct Repacker<'a> {
     gathered: BTreeMap<ObjectKind, Gathered>,
     /// Gathered objects that fill a frame.
     full: Vec<(ObjectKind, Gathered)>,
-    /// New places of frames that contain bases.
-    moved: HashMap<FramePlace, MovedFrame>,
+    /// The ids of the copied bases.
+    base_ids: HashMap<BasePlace, Id>,
+    /// The new locations of the copied bases; `None` until the new pack is closed.
+    moved: HashMap<Id, Option<ObjectLocation>>,
     /// Rows that no segment contains yet.
     pending: [Vec<IndexRow>; 3],
     sizes: HashMap<PackName, u64>,
@@ -136,21 +139,10 @@ struct Gathered {
     objects: Vec<(Id, u32)>,
 }
 
-/// The place of a copied frame; its pack has no name until it is closed.
-#[derive(Clone, Copy)]
-struct MovedFrame {
-    pack: Option<PackName>,
-    offset: u32,
-}
-
 /// A frame that was read and verified.
 enum Prepared {
     /// The frame is copied as it is stored.
-    Stored {
-        frame: TableFrame,
-        bytes: Vec<u8>,
-        is_base: bool,
-    },
+    Stored { frame: TableFrame, bytes: Vec<u8> },
     /// Only these objects of the frame are copied.
     Objects {
         kind: ObjectKind,
@@ -183,6 +175,13 @@ impl Repacker<'_> {
                     .map(|(used, frame)| (frame, used))
             })
             .collect();
+        for frame in used {
+            for (within, id) in &frame.bases {
+                let base = ((number, frame.offset), *within);
+                self.base_ids.insert(base, *id);
+                self.moved.entry(*id).or_default();
+            }
+        }
         let key = layout::pack(&pack.name);
         for batch in frames.chunks(BATCH) {
             if self.observer.cancelled() {
@@ -213,21 +212,10 @@ impl Repacker<'_> {
             Prepared::Objects { kind, objects } => objects
                 .iter()
                 .try_for_each(|(id, bytes)| self.gather(kind, *id, bytes)),
-            Prepared::Stored {
-                frame,
-                bytes,
-                is_base,
-            } => {
-                if frame.codec == CODEC_DELTA {
-                    return self.add_delta(number, &frame, &bytes);
-                }
-                let place = (number, u32::try_from(frame.offset).unwrap_or(u32::MAX));
-                let offset = self.append_stored(&frame, &bytes, None)?;
-                if is_base {
-                    self.moved.insert(place, MovedFrame { pack: None, offset });
-                }
-                Ok(())
+            Prepared::Stored { frame, bytes } if frame.codec == CODEC_DELTA => {
+                self.add_delta(number, &frame, &bytes)
             }
+            Prepared::Stored { frame, bytes } => self.append_stored(&frame, &bytes, None),
         }
     }
 
@@ -247,9 +235,9 @@ impl Repacker<'_> {
             .and_then(|row| row.base)
             .and_then(|base| self.base_now(&base));
         match (base, frame.base) {
-            (Some(location), Some(base)) => self
-                .append_stored(frame, bytes, Some((base, location)))
-                .map(drop),
+            (Some(location), Some(base)) => {
+                self.append_stored(frame, bytes, Some((base, location)))
+            }
             _ => match row {
                 Some(row) => {
                     let object = self.repo.object_at(ObjectKind::Chunk, &row)?;
@@ -263,16 +251,12 @@ impl Repacker<'_> {
     /// Returns the location of a base after this run; `None` if the base is not copied, or if its
     /// new pack has no name yet.
     fn base_now(&self, base: &ObjectLocation) -> Option<ObjectLocation> {
-        let place = self.tally.place(PackKind::Data, base)?;
-        if !self.given_up.contains(&place.0) {
+        let place = self.tally.base_place(base)?;
+        let (pack, _) = place.0;
+        if !self.given_up.contains(&pack) {
             return Some(*base);
         }
-        let moved = self.moved.get(&place)?;
-        Some(ObjectLocation {
-            pack: moved.pack?,
-            offset: moved.offset,
-            ..*base
-        })
+        *self.moved.get(self.base_ids.get(&place)?)?
     }
 
     /// Handles deltas whose bases move or are dropped, in packs that stay: writes a row with the
@@ -378,7 +362,7 @@ impl Repacker<'_> {
         frame: &TableFrame,
         bytes: &[u8],
         base: Option<(Id, ObjectLocation)>,
-    ) -> Result<u32> {
+    ) -> Result<()> {
         let mut payload = bytes;
         let head = FrameHead::decode(&mut payload)?;
         self.append(&NewFrame {
@@ -390,8 +374,8 @@ impl Repacker<'_> {
         })
     }
 
-    /// Appends a frame to the open pack of its kind; returns its offset.
-    fn append(&mut self, frame: &NewFrame<'_>) -> Result<u32> {
+    /// Appends a frame to the open pack of its kind.
+    fn append(&mut self, frame: &NewFrame<'_>) -> Result<()> {
         let kind = PackKind::of(frame.kind);
         let target = layout::PACK_TARGET.min(self.repo.store().abilities().object_max / 4 * 3);
         // Close a full pack before its next frame, not after its last one, so that the caller can
@@ -407,9 +391,7 @@ impl Repacker<'_> {
             Some(pack) => pack,
             None => slot.insert(PackWriter::create(self.staging, kind)?),
         };
-        let offset = u32::try_from(pack.bytes()).unwrap_or(u32::MAX);
-        pack.append(frame)?;
-        Ok(offset)
+        pack.append(frame).map(drop)
     }
 
     fn close(&mut self, kind: PackKind) -> Result<()> {
@@ -431,8 +413,10 @@ impl Repacker<'_> {
         self.done.packs.insert(name, bytes);
         self.sizes.insert(name, bytes);
         if kind == PackKind::Data {
-            for moved in self.moved.values_mut().filter(|moved| moved.pack.is_none()) {
-                moved.pack = Some(name);
+            for row in rows.iter().filter(|row| row.base.is_none()) {
+                if let Some(moved) = self.moved.get_mut(&row.id) {
+                    *moved = Some(row.place);
+                }
             }
         }
         self.pending[usize::from(kind.number())].extend(rows);
@@ -516,6 +500,5 @@ fn prepare(repo: &Repo, pack: &PackName, frame: &TableFrame, used: &UsedFrame) -
     Ok(Prepared::Stored {
         frame: frame.clone(),
         bytes,
-        is_base: used.is_base,
     })
 }

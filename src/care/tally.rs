@@ -66,6 +66,9 @@ impl PackTally {
 /// The place of a frame: number of a pack in a [`Tally`], offset in the pack.
 pub(super) type FramePlace = (u32, u32);
 
+/// The place of a base: its frame, and its offset in the decompressed frame.
+pub(super) type BasePlace = (FramePlace, u32);
+
 /// The state of all packs.
 pub(super) struct Tally<'m> {
     /// Sorted by kind and name; a position is the number of a pack.
@@ -74,9 +77,8 @@ pub(super) struct Tally<'m> {
     /// For each object with several copies, the frame with the copy that stays. The keys are longer
     /// than the prefixes of the sets, because two objects must never share one copy.
     chosen: HashMap<(u8, u128), FramePlace>,
-    /// The frame of the base of each needed delta, sorted; a frame appears once for each of its
-    /// deltas.
-    bases: Vec<FramePlace>,
+    /// The base of each needed delta, sorted; a base appears once for each of its deltas.
+    bases: Vec<BasePlace>,
     /// Objects that refs need and that have no copy.
     pub(super) missing: u64,
     marked: &'m Marked,
@@ -86,7 +88,7 @@ pub(super) struct Tally<'m> {
 struct Copy {
     half: u128,
     place: FramePlace,
-    base: Option<FramePlace>,
+    base: Option<BasePlace>,
     len: u32,
 }
 
@@ -111,10 +113,10 @@ impl<'m> Tally<'m> {
             tally.add_rows(repo, kind)?;
         }
         tally.bases.sort_unstable();
-        for same in tally.bases.chunk_by(|a, b| a == b) {
+        for same in tally.bases.chunk_by(|a, b| a.0 == b.0) {
             if let Some(pack) = same
                 .first()
-                .and_then(|place| tally.packs.get_mut(place.0 as usize))
+                .and_then(|(place, _)| tally.packs.get_mut(place.0 as usize))
             {
                 pack.base_frames += 1;
             }
@@ -146,15 +148,20 @@ impl<'m> Tally<'m> {
             .is_some_and(|chosen| *chosen != place)
     }
 
-    /// Returns the number of needed deltas whose base is in a frame.
-    pub(super) fn deltas_of(&self, place: FramePlace) -> usize {
-        let end = self.bases.partition_point(|base| *base <= place);
-        end - self.bases.partition_point(|base| *base < place)
+    /// Returns the number of needed deltas of a base.
+    pub(super) fn deltas_of(&self, base: BasePlace) -> usize {
+        let end = self.bases.partition_point(|other| *other <= base);
+        end - self.bases.partition_point(|other| *other < base)
     }
 
     /// Returns the place of the frame at a location.
     pub(super) fn place(&self, kind: PackKind, location: &ObjectLocation) -> Option<FramePlace> {
         Some((self.number(kind, &location.pack)?, location.offset))
+    }
+
+    /// Returns the place of a base at a location.
+    pub(super) fn base_place(&self, location: &ObjectLocation) -> Option<BasePlace> {
+        Some((self.place(PackKind::Data, location)?, location.within))
     }
 
     fn add_packs(
@@ -246,7 +253,7 @@ impl<'m> Tally<'m> {
                 pack.rows += 1;
                 pack.object_bytes += u64::from(row.place.len);
             }
-            let base = row.base.as_ref().map(|base| self.place(kind, base));
+            let base = row.base.as_ref().map(|base| self.base_place(base));
             // A delta whose base does not count is not a copy.
             if row.place.codec == CODEC_DELTA && !matches!(base, Some(Some(_))) {
                 continue;

@@ -607,6 +607,7 @@ impl Push<'_, '_> {
                 {
                     report_damaged(&e, self.observer);
                     self.lost.insert(id);
+                    continue;
                 }
                 Some((_, e)) => return Err(e),
                 None => {}

@@ -51,7 +51,7 @@ pub enum VolumeError {
     #[error("the record of the entry `{0}` in the trash is damaged")]
     DamagedInTrash(String),
     /// The overlay of a volume in the trash is gone.
-    #[error("the changes of the volume `{name}` are no longer in `{}`", repository.display())]
+    #[error("the changes of the volume `{name}` are not in `{}`", repository.display())]
     Gone { name: String, repository: PathBuf },
 }
 

@@ -107,7 +107,8 @@ fn a_commit_after_a_collection_enters_no_version_again() {
         let entries = std::fs::read_dir(h.s.w(".dvcs/trash")).unwrap();
         let texts = entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
         let forget = |text: String| {
-            let entry: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+            let entry: serde_json::Value =
+                serde_json::from_str(text.lines().next().unwrap()).unwrap();
             entry["forget"].as_array().unwrap().len()
         };
         texts.map(forget).sum()
