@@ -4,7 +4,7 @@
 //! The decision is a pure function of the tally, of the tables of the packs that may be copied, and
 //! of the options.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::ahead;
 use super::tally::{BasePlace, PackTally, Tally};
@@ -61,9 +61,18 @@ pub(super) struct UsedFrame {
     /// Whether needed objects take most of the uncompressed frame, so that the frame is copied as it
     /// is.
     pub is_copied_whole: bool,
-    /// The copied objects that are bases of needed deltas, with their offsets in the decompressed
-    /// frame.
-    pub bases: Vec<(u32, Id)>,
+    /// The objects that are bases of needed deltas.
+    pub bases: Vec<UsedBase>,
+}
+
+/// An object that is the base of needed deltas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UsedBase {
+    /// Offset in the decompressed frame.
+    pub within: u32,
+    pub id: Id,
+    /// Whether a version needs this copy too.
+    pub is_needed: bool,
 }
 
 /// The exact use of one pack, from its table of contents.
@@ -233,15 +242,35 @@ impl Plan {
         tally: &Tally<'_>,
         limits: &PlanLimits,
     ) -> Result<()> {
-        let of_pack = |(number, used): (&u32, &PackUse)| -> Vec<BasePlace> {
-            let unwrapped = used.unwrapped.iter();
-            let place = |(offset, within): &(u32, u32)| ((*number, *offset), *within);
-            unwrapped.map(place).collect()
-        };
-        let bases: HashSet<BasePlace> = self.copied.iter().flat_map(of_pack).collect();
-        if bases.is_empty() {
-            return Ok(());
+        let mut done: HashSet<BasePlace> = HashSet::new();
+        loop {
+            let of_pack = |(number, used): (&u32, &PackUse)| -> Vec<BasePlace> {
+                let unwrapped = used.unwrapped.iter();
+                let place = |(offset, within): &(u32, u32)| ((*number, *offset), *within);
+                unwrapped.map(place).collect()
+            };
+            let bases: HashSet<BasePlace> = self
+                .copied
+                .iter()
+                .flat_map(of_pack)
+                .filter(|base| !done.contains(base))
+                .collect();
+            if bases.is_empty() {
+                return Ok(());
+            }
+            self.copy_packs_of_deltas(repo, tally, limits, &bases)?;
+            done.extend(bases);
         }
+    }
+
+    /// Plans copies of packs that pay off without the deltas of these bases.
+    fn copy_packs_of_deltas(
+        &mut self,
+        repo: &Repo,
+        tally: &Tally<'_>,
+        limits: &PlanLimits,
+        bases: &HashSet<BasePlace>,
+    ) -> Result<()> {
         let mut lost: BTreeMap<u32, u64> = BTreeMap::new();
         for row in MergedRows::new(&repo.index()?.segments(PackKind::Data))? {
             let row = row?;
@@ -283,23 +312,41 @@ impl Plan {
             .iter()
             .flat_map(|(number, used)| used.spare.iter().map(move |id| (kind(number), *id)))
             .collect();
-        if spare.is_empty() {
+        // A base that no version needs is copied once, however many of its copies have deltas.
+        let frames = self.copied.values().flat_map(|used| &used.frames);
+        let mut copies: HashMap<Id, usize> = HashMap::new();
+        for base in frames.flat_map(|frame| &frame.bases) {
+            *copies.entry(base.id).or_default() += 1;
+        }
+        let is_single = |copies: &HashMap<Id, usize>, id: &Id| copies.get(id) == Some(&1);
+        if spare.is_empty() && copies.keys().all(|id| is_single(&copies, id)) {
             return;
         }
         for (number, used) in &mut self.copied {
             let before = used.copied_bytes();
+            let of_kind = kind(number);
             for frame in used
                 .frames
                 .iter_mut()
                 .filter(|frame| !frame.is_copied_whole)
             {
-                let is_base = |id: &Id| frame.bases.iter().any(|base| base.1 == *id);
-                frame
-                    .needed
-                    .retain(|(id, _)| is_base(id) || !spare.contains(&(kind(number), *id)));
+                let bases = &frame.bases;
+                frame.needed.retain(|(id, _)| {
+                    let mut is_repeated = || {
+                        let base = bases.iter().find(|base| base.id == *id && !base.is_needed);
+                        let count = base.and_then(|_| copies.get_mut(id));
+                        count.is_some_and(|count| {
+                            let is_repeated = *count > 1;
+                            *count -= usize::from(is_repeated);
+                            is_repeated
+                        })
+                    };
+                    !spare.contains(&(of_kind, *id)) && !is_repeated()
+                });
             }
-            used.frames
-                .retain(|frame| frame.is_copied_whole || !frame.needed.is_empty());
+            used.frames.retain(|frame| {
+                frame.is_copied_whole || !frame.needed.is_empty() || !frame.bases.is_empty()
+            });
             let fewer = before - used.copied_bytes();
             self.copied_bytes -= fewer;
             self.freed_bytes += fewer;
@@ -368,15 +415,21 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32, limits: &PlanLimits) ->
             };
             let is_needed = tally.is_needed(pack.kind, id, place)? && is_copy()?;
             let deltas = tally.deltas_of((place, within));
+            let is_elsewhere = || tally.is_chosen_elsewhere(pack.kind, id, place);
+            // The deltas of a base that stays in another place refer to that copy from now on.
             // Keeping a base that no version needs for a single delta saves nothing, because
             // storing the delta's object in full takes about the same space.
-            if is_needed || deltas > 1 {
+            if is_needed || deltas > 1 && !is_elsewhere() {
                 needed.push((*id, *len));
                 needed_bytes += u64::from(*len);
-            } else if deltas == 1 {
+            } else if deltas == 1 && !is_elsewhere() {
                 single.push(within);
             }
-            bases.extend((deltas > 0).then_some((within, *id)));
+            bases.extend((deltas > 0).then_some(UsedBase {
+                within,
+                id: *id,
+                is_needed,
+            }));
             within = within.saturating_add(*len);
         }
         let unneeded_bytes = object_bytes.saturating_sub(needed_bytes) as f64;
@@ -384,11 +437,11 @@ fn pack_use(repo: &Repo, tally: &Tally<'_>, number: u32, limits: &PlanLimits) ->
             && (frame.codec == CODEC_DELTA
                 || unneeded_bytes <= limits.frame_share() * object_bytes as f64);
         if !is_copied_whole {
-            bases.retain(|(within, _)| !single.contains(within));
+            bases.retain(|base| !single.contains(&base.within));
             used.unwrapped
                 .extend(single.into_iter().map(|within| (offset, within)));
         }
-        if needed.is_empty() {
+        if needed.is_empty() && bases.is_empty() {
             continue;
         }
         if is_copied_whole && frame.codec != CODEC_DELTA {

@@ -176,10 +176,10 @@ impl Repacker<'_> {
             })
             .collect();
         for frame in used {
-            for (within, id) in &frame.bases {
-                let base = ((number, frame.offset), *within);
-                self.base_ids.insert(base, *id);
-                self.moved.entry(*id).or_default();
+            for base in &frame.bases {
+                let place = ((number, frame.offset), base.within);
+                self.base_ids.insert(place, base.id);
+                self.moved.entry(base.id).or_default();
             }
         }
         let key = layout::pack(&pack.name);
@@ -256,7 +256,22 @@ impl Repacker<'_> {
         if !self.given_up.contains(&pack) {
             return Some(*base);
         }
-        *self.moved.get(self.base_ids.get(&place)?)?
+        let id = self.base_ids.get(&place)?;
+        if let Some(moved) = *self.moved.get(id)? {
+            return Some(moved);
+        }
+        // Another copy of the base stays in its pack.
+        let stays = |row: &IndexRow| {
+            let place = self.tally.place(PackKind::Data, &row.place);
+            row.base.is_none() && place.is_some_and(|(pack, _)| !self.given_up.contains(&pack))
+        };
+        let copies = self
+            .repo
+            .index()
+            .ok()?
+            .lookup_all(PackKind::Data, id)
+            .ok()?;
+        Some(copies.into_iter().find(stays)?.place)
     }
 
     /// Handles deltas whose bases move or are dropped, in packs that stay: writes a row with the

@@ -241,6 +241,22 @@ impl Catalogue {
         f(&snapshot).map_err(|e| self.wrap(e))
     }
 
+    /// Rewrites the file without its free pages, if they take more than a third of it. Other
+    /// processes wait meanwhile, so a large file stays as it is.
+    pub fn shrink(&self) -> CatalogueResult<()> {
+        let lock = self.lock();
+        let number = |name: &str| lock.query_row(&format!("PRAGMA {name}"), [], |r| unsigned(r, 0));
+        let shrunk = || {
+            let (all, free) = (number("page_count")?, number("freelist_count")?);
+            let used_bytes = all.saturating_sub(free) * number("page_size")?;
+            if free < FREE_PAGES_MIN || free < all / 3 || used_bytes > SHRUNK_MAX {
+                return Ok(());
+            }
+            lock.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)")
+        };
+        shrunk().map_err(|e| self.wrap(e))
+    }
+
     /// Runs `f` in one write transaction.
     fn write<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> CatalogueResult<T> {
         let mut lock = self.lock();
@@ -266,6 +282,11 @@ fn unsigned(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let n: i64 = row.get(column)?;
     u64::try_from(n).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, n))
 }
+
+/// Number of free pages below which the file is not rewritten.
+const FREE_PAGES_MIN: u64 = 128;
+/// Limit on the bytes that a rewrite copies, so that it takes only a moment.
+const SHRUNK_MAX: u64 = 64 << 20;
 
 /// Prefix of the keys that record the last number of a ref log.
 const SEEN: &str = "seen ";

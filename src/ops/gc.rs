@@ -145,6 +145,10 @@ pub fn collect(
     )?;
     purged.overlays(context, since, options.dry_run, observer)?;
     packs.overlay_bytes = free_overlays(context, &repo, &packs, options.dry_run, observer)?;
+    if !options.dry_run {
+        // Another process may use the catalogue now; the next collection tries again.
+        drop(repo.catalogue().map(|catalogue| catalogue.shrink()));
+    }
     Ok(CollectReport { packs, purged })
 }
 

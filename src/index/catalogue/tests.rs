@@ -386,3 +386,27 @@ fn numbers() {
     drop(c);
     say("close unchanged", t);
 }
+
+#[test]
+fn a_file_with_many_free_pages_becomes_small() {
+    let (dir, c) = fresh();
+    let path = dir.path().join("catalog.db");
+    let worktree = c.worktree(b"/w").unwrap();
+    let dirs: Vec<_> = (0..3000u32)
+        .map(|n| (format!("d{n:05}").into_bytes(), Some(vec![7; 500])))
+        .collect();
+    c.put_stat_dirs(worktree, &dirs).unwrap();
+    let kept = dirs[0].0.clone();
+    c.retain_stat_dirs(worktree, &[kept.as_slice()].into_iter().collect())
+        .unwrap();
+    // The last process that closes the file moves the log into it.
+    drop(c);
+    let bytes = || std::fs::metadata(&path).unwrap().len();
+    let full = bytes();
+    let c = Catalogue::open(&path).unwrap();
+    // Another process uses the file, too.
+    let other = Catalogue::open(&path).unwrap();
+    c.shrink().unwrap();
+    assert!(bytes() * 4 < full, "{} of {full} bytes", bytes());
+    assert!(other.stat_dirs(worktree, &[&kept]).unwrap()[0].is_some());
+}
