@@ -474,7 +474,12 @@ impl Fetch<'_> {
         let (ours, theirs) = (self.repo.index()?, self.there.index()?);
         let mut needed: [Needed; 3] = Default::default();
         for kind in kinds {
-            let here: BTreeSet<_> = ours.segments(*kind).iter().map(|s| *s.name()).collect();
+            let mut here = BTreeSet::new();
+            for segment in ours.segments(*kind) {
+                if self.repo.rely_on_segment(&segment)? {
+                    here.insert(*segment.name());
+                }
+            }
             let packs: BTreeSet<_> = theirs
                 .segments(*kind)
                 .iter()

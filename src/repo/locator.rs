@@ -361,6 +361,17 @@ impl Locator {
         gc.is_dead(&row.place.pack) || row.base.is_some_and(|base| gc.is_dead(&base.pack))
     }
 
+    /// Returns whether these packs exist and are neither dead nor planned.
+    pub(super) fn are_reliable<'p>(
+        &self,
+        packs: impl IntoIterator<Item = &'p PackName>,
+    ) -> Result<bool> {
+        let missing = self.missing_packs()?;
+        let gc = self.gc.read();
+        let mut packs = packs.into_iter();
+        Ok(packs.all(|pack| !gc.is_excluded(pack) && !missing.contains(pack)))
+    }
+
     /// Returns whether every row of the index is reliable.
     pub(super) fn is_all_reliable(&self) -> Result<bool> {
         Ok(self.gc.read().is_empty() && self.missing_packs()?.is_empty())

@@ -10,6 +10,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::format::frame::CODEC_DELTA;
 use crate::format::pack::PackKind;
 use crate::format::segment::{IndexRow, PackName};
+use crate::index::segment_reader::SegmentReader;
 use crate::index::{Index, IndexError};
 use crate::model::id::{Id, ObjectKind};
 
@@ -51,6 +52,13 @@ impl Repo {
             }
         }
         Ok(false)
+    }
+
+    /// Returns whether a writer may rely on every row of a segment. A segment may outlive its packs:
+    /// a process that was stopped adds it after a gc has deleted them.
+    pub fn rely_on_segment(&self, segment: &SegmentReader) -> Result<bool> {
+        let packs = segment.packs().iter().map(|pack| &pack.name);
+        self.locator.are_reliable(packs)
     }
 
     /// Returns the copies of an object on which a writer may rely.

@@ -57,6 +57,9 @@ impl Chosen {
         let mut numbers = Vec::new();
         if wanted == "all" {
             numbers.extend(1..=names.len());
+        } else if wanted.contains(',') {
+            let listed = wanted.split_terminator(',');
+            numbers.extend(listed.map(|number| number.parse::<usize>().unwrap()));
         } else {
             let mut dice = Numbers(seed() * 2 + 1 + names.len() as u64);
             let mut kinds: Vec<Vec<usize>> = kinds.into_values().collect();
@@ -315,6 +318,35 @@ fn gc_beside_a_stopped_push() {
         ..COLLECT
     };
     stop_each(&PUSH, 2, &[&THERE, &COLLECT], &[0]);
+}
+
+/// The fetch has added the segment of chunks, and adds the one of trees after the collection has
+/// deleted its pack. Its second attempt must not take the trees for fetched.
+#[test]
+fn gc_between_the_segments_of_a_fetch() {
+    let case = "gc between the segments of a fetch";
+    let mut copy = Stage::new().copy();
+    (FETCH.prepare)(&copy);
+    let mut traced = Traced::start(&copy.command("mine", FETCH.args), &copy.at(""));
+    let reached = traced.run_until(|steps| {
+        let added = steps
+            .iter()
+            .rposition(|step| step.starts_with("rename mw/.dvcs/index/"));
+        added.is_some_and(|at| {
+            let later = steps.iter().skip(at);
+            later
+                .filter(|step| step.starts_with("write mw/.dvcs/*/"))
+                .count()
+                > 0
+        })
+    });
+    assert!(matches!(reached, Reached::Step(_)), "{}", traced.output());
+    let stopped = traced.stop();
+    copy.dvc("mine", GC).codes(&[0], case);
+    let ended = stopped.thaw();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    learn(&mut copy);
+    copy.assert_sound("mine", case);
 }
 
 #[test]
