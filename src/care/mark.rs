@@ -304,7 +304,11 @@ impl<'w> Walk<'w> {
             }
             match self.visit(node, stack, buffer) {
                 Err(e) if !self.is_strict && e.kind() == Kind::Integrity => {
-                    self.failed.lock().get_or_insert(e);
+                    let mut failed = self.failed.lock();
+                    // Damage matters more than a missing object, which may have been collected.
+                    if failed.is_none() || is_damage(&e) {
+                        *failed = Some(e);
+                    }
                 }
                 done => done?,
             }

@@ -260,18 +260,20 @@ impl Repacker<'_> {
         if let Some(moved) = *self.moved.get(id)? {
             return Some(moved);
         }
-        // Another copy of the base stays in its pack.
-        let stays = |row: &IndexRow| {
+        // Another copy of the base stays in its pack. It is read first, because the copy with which
+        // the delta was verified is deleted. A remote may have lost a copy that is in the cache here.
+        if self.repo.remote_store().is_some() {
+            return None;
+        }
+        let is_usable = |row: &IndexRow| {
             let place = self.tally.place(PackKind::Data, &row.place);
-            row.base.is_none() && place.is_some_and(|(pack, _)| !self.given_up.contains(&pack))
+            row.base.is_none()
+                && place.is_some_and(|(pack, _)| !self.given_up.contains(&pack))
+                && self.repo.object_at(ObjectKind::Chunk, row).is_ok()
         };
-        let copies = self
-            .repo
-            .index()
-            .ok()?
-            .lookup_all(PackKind::Data, id)
-            .ok()?;
-        Some(copies.into_iter().find(stays)?.place)
+        let index = self.repo.index().ok()?;
+        let copies = index.lookup_all(PackKind::Data, id).ok()?;
+        Some(copies.into_iter().find(is_usable)?.place)
     }
 
     /// Handles deltas whose bases move or are dropped, in packs that stay: writes a row with the

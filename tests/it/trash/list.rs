@@ -197,7 +197,7 @@ fn emptying_reports_what_it_could_not_read_or_collect() {
     s.kept_out(["-y", "undo"]).code(12).complains("trash-local");
     assert_eq!(s.dvc(["show", "main:a"]).ok().out, "3");
     fs::set_permissions(&dir, PermissionsExt::from_mode(0o755)).unwrap();
-    // The collection cannot read this overlay, and stops. The entry is gone nevertheless.
+    // The collection stops, because it cannot read this overlay. The entry was deleted before.
     fs::create_dir(dir.join("20990101T000000Z-x")).unwrap();
     fs::write(dir.join("20990101T000000Z-x/overlay.db"), [7; 9000]).unwrap();
     let run = s.dvc(["--json", "trash", "empty", "-y", &id]).code(5);
